@@ -1,0 +1,186 @@
+/*
+ * age: TCG with a second-stage MMU whose accessed bits can be harvested
+ *
+ * A guest under this accelerator runs as under TCG, of which it is a child.
+ * Beside that, each page of RAM that the guest's vCPUs access gets an entry
+ * in a shadow of what a hypervisor would have: Intel EPT for x86 guests, Arm
+ * stage 2 for Arm guests.  The walk that hardware would do is done when a
+ * vCPU's TLB misses, and sets accessed bits; age-test-clear-young tests and
+ * clears them.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/accel.h"
+#include "qemu/error-report.h"
+#include "qapi/error.h"
+#include "qapi/qapi-builtin-visit.h"
+#include "exec/target_page.h"
+#include "hw/core/cpu.h"
+#include "age-int.h"
+#include "vcpu.h"
+
+#define TYPE_AGE_ACCEL ACCEL_CLASS_NAME("age")
+
+/* EPT with four levels, or stage 2 that starts at level 0 */
+#define AGE_GPA_BITS    48
+
+AgeState age_state;
+bool age_allowed;
+
+static const AgeFormat *target_format(void)
+{
+    if (g_str_equal(target_name(), "x86_64") ||
+        g_str_equal(target_name(), "i386")) {
+        return &age_format_ept;
+    }
+    if (g_str_equal(target_name(), "aarch64") ||
+        g_str_equal(target_name(), "arm")) {
+        return &age_format_stage2;
+    }
+    return NULL;
+}
+
+/* The parent's class, whose functions ours chain to */
+static AccelClass *tcg_class(void)
+{
+    return ACCEL_CLASS(object_class_by_name(ACCEL_CLASS_NAME("tcg")));
+}
+
+/*
+ * A leaf maps one page of the host, the guest and TCG alike.  Fatal at once,
+ * before TCG is set up: it can be set up only once, so that falling back to
+ * another accelerator would be in vain.
+ */
+static void check_machine(void)
+{
+    if (!target_format()) {
+        error_report("age: no second-stage page table format for %s guests",
+                     target_name());
+        exit(1);
+    }
+    if (qemu_real_host_page_size() != AGE_PAGE_SIZE) {
+        error_report("age: the host's pages are of %zu bytes, but must be of "
+                     "4096; use -accel tcg on this host",
+                     (size_t)qemu_real_host_page_size());
+        exit(1);
+    }
+    if (qemu_target_page_size() != AGE_PAGE_SIZE) {
+        error_report("age: this machine's pages are of %zu bytes, but must be "
+                     "of 4096; use -accel tcg for it",
+                     qemu_target_page_size());
+        exit(1);
+    }
+}
+
+static int age_init_machine(MachineState *ms)
+{
+    AgeMMU *mmu = &age_state.mmu;
+    int ret;
+
+    check_machine();
+    ret = tcg_class()->init_machine(ms);
+    if (ret < 0) {
+        return ret;
+    }
+    mmu->fmt = target_format();
+    mmu->gpa_bits = AGE_GPA_BITS;
+    mmu->leaf_height = age_state.page_size;
+    if (!age_mmu_init(mmu, "age")) {
+        return -EINVAL;
+    }
+    age_allowed = true;
+    return 0;
+}
+
+static bool age_cpu_common_realize(CPUState *cpu, Error **errp)
+{
+    age_tlb_wrap_ops(cpu);
+    return tcg_class()->cpu_common_realize(cpu, errp);
+}
+
+static void age_cpu_common_unrealize(CPUState *cpu)
+{
+    tcg_class()->cpu_common_unrealize(cpu);
+    age_vcpu_remove(cpu);
+}
+
+/* For "info mtree -f": which memory is known to the accelerator */
+static bool age_has_memory(MachineState *ms, AddressSpace *as, hwaddr start,
+                           hwaddr size)
+{
+    AgeMMU *mmu = &age_state.mmu;
+
+    RCU_READ_LOCK_GUARD();
+    for (unsigned i = 0; i < age_mmu_num_spaces(mmu); i++) {
+        AgeMemory *mem = &mmu->space[i]->mem;
+        const AgeMemSlot *slot = age_slots_find(age_memory_slots(mem), start);
+
+        if (mem->listener.address_space->root == as->root && slot &&
+            age_slot_end(slot) - start >= size) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int age_get_page_size(Object *obj, Error **errp)
+{
+    return age_state.page_size;
+}
+
+/* The enumeration is in the order of heights. */
+static void age_set_page_size(Object *obj, int value, Error **errp)
+{
+    QEMU_BUILD_BUG_ON(AGE_PAGE_SIZE_1G != AGE_MAX_LEAF_HEIGHT);
+    age_state.page_size = value;
+}
+
+static int age_get_flush(Object *obj, Error **errp)
+{
+    return age_state.flush;
+}
+
+static void age_set_flush(Object *obj, int value, Error **errp)
+{
+    age_state.flush = value;
+}
+
+static void age_accel_class_init(ObjectClass *oc, void *data)
+{
+    AccelClass *ac = ACCEL_CLASS(oc);
+
+    ac->name = "age";
+    ac->init_machine = age_init_machine;
+    ac->cpu_common_realize = age_cpu_common_realize;
+    ac->cpu_common_unrealize = age_cpu_common_unrealize;
+    ac->has_memory = age_has_memory;
+    ac->allowed = &age_allowed;
+
+    object_class_property_add_enum(oc, "page-size", "AgePageSize",
+                                   &AgePageSize_lookup,
+                                   age_get_page_size, age_set_page_size);
+    object_class_property_set_description(oc, "page-size",
+        "Largest piece of memory that one page table leaf maps");
+
+    object_class_property_add_enum(oc, "flush", "AgeFlush", &AgeFlush_lookup,
+                                   age_get_flush, age_set_flush);
+    object_class_property_set_description(oc, "flush",
+        "What a harvest does about the TLBs of the vCPUs by default");
+}
+
+/* instance_size is the parent's: TCG's state is private to TCG. */
+static const TypeInfo age_accel_type = {
+    .name = TYPE_AGE_ACCEL,
+    .parent = ACCEL_CLASS_NAME("tcg"),
+    .class_init = age_accel_class_init,
+};
+module_obj(TYPE_AGE_ACCEL);
+
+static void age_register_types(void)
+{
+    type_register_static(&age_accel_type);
+}
+
+type_init(age_register_types);

@@ -1,0 +1,117 @@
+/*
+ * TLB fills of the vCPUs
+ *
+ * A vCPU's TLB miss is where hardware would walk both stages of tables.  TCG
+ * has a hook for its target to fill the TLB; each CPU class gets a copy of
+ * its operations in which that hook is ours.  Ours calls the original, which
+ * does the guest's own translation, and then walks the second stage for the
+ * guest-physical address that came out.  Guest page tables that the original
+ * reads go through the TLB as well, under an MMU index of their own, and so
+ * come here by themselves, before the access that needed them.
+ *
+ * Built for each target, since the TLB depends on it.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/rcu.h"
+#include "accel/tcg/cpu-ops.h"
+#include "cpu.h"
+#include "exec/exec-all.h"
+#include "vcpu.h"
+
+/* A copy of a class's operations.  @tcg_ops comes first for no reason. */
+typedef struct AgeTCGOps {
+    TCGCPUOps tcg_ops;
+    const TCGCPUOps *parent;
+} AgeTCGOps;
+
+/* Copies by what they are copies of; they live as long as the CPU classes. */
+static GHashTable *copies;
+
+static const TCGCPUOps *parent_ops(const CPUState *cpu)
+{
+    return container_of(cpu->cc->tcg_ops, AgeTCGOps, tcg_ops)->parent;
+}
+
+/*
+ * The vCPU accesses @gpa.  Runs after the original hook has succeeded: that
+ * may not return, if the guest faults, and may come back here for the guest's
+ * page tables, so nothing is held across it.
+ */
+static void vcpu_access(CPUState *cpu, hwaddr gpa, MemTxAttrs attrs,
+                        MMUAccessType access_type)
+{
+    AccelCPUState *vcpu = cpu->accel;
+    int asidx = cpu_asidx_from_attrs(cpu, attrs);
+    int index;
+
+    if (!vcpu || asidx >= AGE_VCPU_SPACES || vcpu->space[asidx] < 0) {
+        return;
+    }
+    index = vcpu->space[asidx];
+    RCU_READ_LOCK_GUARD();
+    age_walk(&vcpu->walker, vcpu->mmu->space[index], index, gpa,
+             access_type == MMU_DATA_STORE);
+}
+
+/* Arm: the hook says what to install, and its caller installs it. */
+static bool age_tlb_fill_align(CPUState *cpu, CPUTLBEntryFull *out, vaddr addr,
+                               MMUAccessType access_type, int mmu_idx,
+                               MemOp memop, int size, bool probe, uintptr_t ra)
+{
+    if (!parent_ops(cpu)->tlb_fill_align(cpu, out, addr, access_type, mmu_idx,
+                                         memop, size, probe, ra)) {
+        return false;
+    }
+    vcpu_access(cpu, out->phys_addr, out->attrs, access_type);
+    return true;
+}
+
+/* x86: the hook has installed the entry.  Read it back from its place. */
+static bool age_tlb_fill(CPUState *cpu, vaddr addr, int size,
+                         MMUAccessType access_type, int mmu_idx, bool probe,
+                         uintptr_t ra)
+{
+    const CPUTLBEntryFull *full;
+    uintptr_t index_mask;
+
+    if (!parent_ops(cpu)->tlb_fill(cpu, addr, size, access_type, mmu_idx,
+                                   probe, ra)) {
+        return false;
+    }
+    index_mask = cpu->neg.tlb.f[mmu_idx].mask >> CPU_TLB_ENTRY_BITS;
+    full = &cpu->neg.tlb.d[mmu_idx].fulltlb[(addr >> TARGET_PAGE_BITS) &
+                                            index_mask];
+    vcpu_access(cpu, full->phys_addr, full->attrs, access_type);
+    return true;
+}
+
+static const TCGCPUOps *wrap(const TCGCPUOps *parent)
+{
+    AgeTCGOps *copy = g_new(AgeTCGOps, 1);
+
+    copy->tcg_ops = *parent;
+    copy->parent = parent;
+    if (parent->tlb_fill_align) {
+        copy->tcg_ops.tlb_fill_align = age_tlb_fill_align;
+    } else {
+        copy->tcg_ops.tlb_fill = age_tlb_fill;
+    }
+    /* Under either key, so that a class is wrapped only once. */
+    g_hash_table_insert(copies, (void *)parent, copy);
+    g_hash_table_insert(copies, &copy->tcg_ops, copy);
+    return &copy->tcg_ops;
+}
+
+void age_tlb_wrap_ops(CPUState *cpu)
+{
+    AgeTCGOps *copy;
+
+    if (!copies) {
+        copies = g_hash_table_new(NULL, NULL);
+    }
+    copy = g_hash_table_lookup(copies, cpu->cc->tcg_ops);
+    cpu->cc->tcg_ops = copy ? &copy->tcg_ops : wrap(cpu->cc->tcg_ops);
+}

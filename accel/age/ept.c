@@ -1,0 +1,88 @@
+/*
+ * Intel Extended Page Tables
+ *
+ * Intel SDM volume 3, "The Extended Page Table Mechanism (EPT)": the tables
+ * "Format of an EPT ... Entry" and section "Accessed and Dirty Flags for
+ * EPT".  The flags are there because bit 6 of the EPT pointer is set.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "format.h"
+
+#define EPT_READ            (1ULL << 0)
+#define EPT_WRITE           (1ULL << 1)
+#define EPT_EXECUTE         (1ULL << 2)
+#define EPT_RWX             (EPT_READ | EPT_WRITE | EPT_EXECUTE)
+#define EPT_MEMTYPE_SHIFT   3
+#define EPT_MEMTYPE_MASK    (7ULL << EPT_MEMTYPE_SHIFT)
+#define EPT_MEMTYPE_WB      (6ULL << EPT_MEMTYPE_SHIFT)
+#define EPT_LARGE           (1ULL << 7)
+#define EPT_ACCESSED        (1ULL << 8)
+#define EPT_DIRTY           (1ULL << 9)
+#define EPT_ADDRESS         0x000ffffffffff000ULL
+
+/* Level 1 is the page table; 4 the PML4, 5 the PML5. */
+static int ept_level(int height)
+{
+    return height + 1;
+}
+
+/* Four levels translate 48 bits, five translate 57. */
+static bool ept_geometry(unsigned gpa_bits, AgeGeometry *out)
+{
+    if (gpa_bits > 57) {
+        return false;
+    }
+    out->root_height = gpa_bits > 48 ? 4 : 3;
+    out->root_tables = 1;
+    return true;
+}
+
+static const char *ept_memory_type(uint64_t entry)
+{
+    static const char *const names[8] = {
+        "UC", "WC", "reserved", "reserved", "WT", "WP", "WB", "reserved",
+    };
+
+    return names[(entry & EPT_MEMTYPE_MASK) >> EPT_MEMTYPE_SHIFT];
+}
+
+static void ept_decode(uint64_t entry, int height, AgeDecoded *out)
+{
+    *out = (AgeDecoded) { .present = entry & EPT_RWX };
+    if (!out->present) {
+        return;
+    }
+    out->leaf = height == 0 || (entry & EPT_LARGE);
+    out->read = entry & EPT_READ;
+    out->write = entry & EPT_WRITE;
+    out->execute = entry & EPT_EXECUTE;
+    out->accessed = entry & EPT_ACCESSED;
+    out->dirty = out->leaf && (entry & EPT_DIRTY);
+    out->address = entry & EPT_ADDRESS;
+    if (out->leaf) {
+        out->memory_type = ept_memory_type(entry);
+    }
+}
+
+const AgeFormat age_format_ept = {
+    .name = "ept",
+    .present = EPT_RWX,
+    .leaf_mask = EPT_LARGE,
+    .leaf_value = EPT_LARGE,
+    .address = EPT_ADDRESS,
+    .accessed = EPT_ACCESSED,
+    .table_accessed = EPT_ACCESSED,
+    .dirty = EPT_DIRTY,
+    .writable = EPT_WRITE,
+    .table = EPT_RWX,
+    .page = 0,
+    .block = EPT_LARGE,
+    .leaf_rw = EPT_RWX | EPT_MEMTYPE_WB,
+    .leaf_ro = EPT_READ | EPT_EXECUTE | EPT_MEMTYPE_WB,
+    .level = ept_level,
+    .geometry = ept_geometry,
+    .decode = ept_decode,
+};

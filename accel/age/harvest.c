@@ -1,0 +1,228 @@
+/*
+ * Harvest: test and clear the accessed flags of a page table
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "bitrange.h"
+#include "harvest.h"
+
+/* A range of frames: of the table at hand, those to harvest */
+typedef struct Span {
+    uint64_t start;
+    uint64_t end;
+} Span;
+
+static uint64_t frames_per_entry(int height)
+{
+    return 1ULL << (height * AGE_LEVEL_SHIFT);
+}
+
+/* Offset of the lowest bit of the frames before @end_gfn */
+static uint64_t bit_offset(const AgeHarvest *h, uint64_t end_gfn)
+{
+    return h->lsb_gfn - (end_gfn - 1);
+}
+
+static bool all_selected(const AgeHarvest *h, Span s)
+{
+    return !h->select ||
+           age_bits_all(h->select, bit_offset(h, s.end), s.end - s.start);
+}
+
+static bool any_selected(const AgeHarvest *h, Span s)
+{
+    return !h->select ||
+           age_bits_any(h->select, bit_offset(h, s.end), s.end - s.start);
+}
+
+static uint64_t selected_bits(const AgeHarvest *h, uint64_t pos, unsigned n)
+{
+    return h->select ? age_bits_get(h->select, pos, n) : age_low_bits(n);
+}
+
+/*
+ * The accessed flags of @n entries as a word, the last entry in bit 0.
+ * Entries that are not present are zero, so they need no test of their own.
+ */
+static uint64_t gather_young(const uint64_t *entry, unsigned n,
+                             uint64_t accessed)
+{
+    unsigned shift = __builtin_ctzll(accessed);
+    uint64_t young = 0;
+
+    for (unsigned i = 0; i < n; i++) {
+        young = (young << 1) | ((qatomic_read(&entry[i]) >> shift) & 1);
+    }
+    return young;
+}
+
+/*
+ * Clear the flags of those of @n page entries that are set in @clear.  At
+ * height 0 an entry is never a table, so that an atomic AND can't hit one.
+ * Returns the bits of the entries that turned old.
+ */
+static uint64_t clear_young(uint64_t *entry, unsigned n, uint64_t clear,
+                            uint64_t accessed)
+{
+    uint64_t cleared = 0;
+
+    while (clear) {
+        unsigned bit = __builtin_ctzll(clear);
+        uint64_t *ptr = &entry[n - 1 - bit];
+
+        clear &= clear - 1;
+        if (qatomic_fetch_and(ptr, ~accessed) & accessed) {
+            cleared |= 1ULL << bit;
+        }
+    }
+    return cleared;
+}
+
+/* @n page entries, for the frames before @end_gfn: one word of the bitmaps */
+static void harvest_word(const AgeFormat *fmt, AgeHarvest *h, uint64_t *entry,
+                         unsigned n, uint64_t end_gfn)
+{
+    uint64_t pos = bit_offset(h, end_gfn);
+    uint64_t young = gather_young(entry, n, fmt->accessed);
+    uint64_t select, cleared;
+
+    if (!young) {
+        return;
+    }
+    select = selected_bits(h, pos, n);
+    cleared = clear_young(entry, n, young & select, fmt->accessed);
+    h->cleared += __builtin_popcountll(cleared);
+    age_bits_or(h->young, pos, n, (young & ~select) | cleared);
+}
+
+/* A table of pages: its frames @s, of which the first is entry @index */
+static void harvest_pages(const AgeFormat *fmt, AgeHarvest *h,
+                          uint64_t *table, unsigned index, Span s)
+{
+    while (s.start < s.end) {
+        unsigned to_word_end = AGE_WORD_BITS - index % AGE_WORD_BITS;
+        unsigned n = MIN(to_word_end, s.end - s.start);
+
+        harvest_word(fmt, h, &table[index], n, s.start + n);
+        index += n;
+        s.start += n;
+    }
+}
+
+/*
+ * Clear a block's flag.  A cmpxchg, as the block may be split meanwhile: an
+ * atomic AND might then clear the flag of a table.  Updates @entry if it is
+ * not what stands there any more.
+ */
+static bool clear_block(uint64_t *ptr, uint64_t *entry, uint64_t accessed)
+{
+    uint64_t seen = qatomic_cmpxchg(ptr, *entry, *entry & ~accessed);
+    bool cleared = seen == *entry;
+
+    *entry = seen;
+    return cleared;
+}
+
+/*
+ * A block, of which the frames @s are in the range.  Returns false if it is
+ * not one any more; @entry is then what it became.
+ */
+static bool harvest_block(const AgeFormat *fmt, AgeHarvest *h, uint64_t *ptr,
+                          uint64_t *entry, int height, Span s)
+{
+    bool clear = any_selected(h, s);
+
+    while (*entry & fmt->accessed) {
+        if (!clear || clear_block(ptr, entry, fmt->accessed)) {
+            h->cleared += clear;
+            age_bits_set(h->young, bit_offset(h, s.end), s.end - s.start);
+            return true;
+        }
+        if (!age_entry_present(fmt, *entry) ||
+            !age_entry_leaf(fmt, *entry, height)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/*
+ * May the table behind @entry be skipped, as nothing in it is young?  If all
+ * that it covers is about to be cleared, makes the entry itself old.
+ */
+static bool skip_table(const AgeFormat *fmt, AgeHarvest *h, uint64_t *ptr,
+                       uint64_t entry, int height, Span s)
+{
+    uint64_t accessed = fmt->table_accessed;
+
+    if (!accessed) {
+        return false;
+    }
+    if (!(entry & accessed)) {
+        h->skipped++;
+        return true;
+    }
+    if (s.end - s.start == frames_per_entry(height) && all_selected(h, s)) {
+        /* If it fails, it was zapped or is old already: nothing is lost. */
+        qatomic_cmpxchg(ptr, entry, entry & ~accessed);
+        /* Pairs with order_child_before_parent(). */
+        smp_mb__after_rmw();
+    }
+    return false;
+}
+
+static void harvest_table(const AgeFormat *fmt, AgeHarvest *h,
+                          uint64_t *table, unsigned index, int height, Span s);
+
+/* One entry above height 0, of which the frames @s are in the range */
+static void harvest_entry(const AgeFormat *fmt, AgeHarvest *h, uint64_t *ptr,
+                          int height, Span s)
+{
+    /* Pairs with the cmpxchg that hooked the table in. */
+    uint64_t entry = qatomic_load_acquire(ptr);
+    unsigned index;
+
+    if (age_entry_present(fmt, entry) && age_entry_leaf(fmt, entry, height) &&
+        harvest_block(fmt, h, ptr, &entry, height, s)) {
+        return;
+    }
+    if (!age_entry_present(fmt, entry) ||
+        skip_table(fmt, h, ptr, entry, height, s)) {
+        return;
+    }
+    index = (s.start >> ((height - 1) * AGE_LEVEL_SHIFT)) &
+            (AGE_TABLE_ENTRIES - 1);
+    harvest_table(fmt, h, age_entry_table(fmt, entry), index, height - 1, s);
+}
+
+/* The frames @s of a table, of which the first is below entry @index */
+static void harvest_table(const AgeFormat *fmt, AgeHarvest *h,
+                          uint64_t *table, unsigned index, int height, Span s)
+{
+    uint64_t frames = frames_per_entry(height);
+
+    if (height == 0) {
+        harvest_pages(fmt, h, table, index, s);
+        return;
+    }
+    while (s.start < s.end) {
+        uint64_t next = (s.start | (frames - 1)) + 1;
+        Span part = { s.start, MIN(next, s.end) };
+
+        harvest_entry(fmt, h, &table[index++], height, part);
+        s.start = part.end;
+    }
+}
+
+void age_pt_harvest(AgePageTable *pt, uint64_t start, uint64_t end,
+                    AgeHarvest *h)
+{
+    int height = pt->geo.root_height;
+    Span s = { start >> AGE_PAGE_SHIFT, end >> AGE_PAGE_SHIFT };
+
+    harvest_table(pt->fmt, h, pt->root, start >> age_height_shift(height),
+                  height, s);
+}

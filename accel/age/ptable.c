@@ -1,0 +1,419 @@
+/*
+ * Second-stage page table: map, walk, mark, zap
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/atomic.h"
+#include "qemu/rcu.h"
+#include "ptable.h"
+#include "table-pool.h"
+
+/*
+ * The root may be several tables wide, so its index is not cut to nine bits:
+ * addresses are below 2^gpa_bits, and the root is as wide as that needs.
+ */
+static unsigned entry_index(const AgePageTable *pt, uint64_t gpa, int height)
+{
+    unsigned index = gpa >> age_height_shift(height);
+
+    if (height < pt->geo.root_height) {
+        index &= AGE_TABLE_ENTRIES - 1;
+    }
+    return index;
+}
+
+static unsigned root_entries(const AgePageTable *pt)
+{
+    return pt->geo.root_tables * AGE_TABLE_ENTRIES;
+}
+
+bool age_pt_init(AgePageTable *pt, const AgeFormat *fmt, unsigned gpa_bits,
+                 int leaf_height)
+{
+    *pt = (AgePageTable) {
+        .fmt = fmt,
+        .gpa_bits = gpa_bits,
+        .leaf_height = leaf_height,
+    };
+    if (!fmt->geometry(gpa_bits, &pt->geo)) {
+        return false;
+    }
+    pt->root = age_root_alloc(pt->geo.root_tables);
+    pt->tables[pt->geo.root_height] = pt->geo.root_tables;
+    return true;
+}
+
+unsigned age_pt_read_seq(const AgePageTable *pt)
+{
+    return qatomic_load_acquire(&pt->seq);
+}
+
+uint64_t age_pt_walk(const AgePageTable *pt, uint64_t gpa, AgePath *path)
+{
+    const AgeFormat *fmt = pt->fmt;
+    uint64_t *table = pt->root;
+    int height = pt->geo.root_height;
+
+    for (;;) {
+        uint64_t *ptr = &table[entry_index(pt, gpa, height)];
+        /* Pairs with the cmpxchg of install_table(): see what is in it. */
+        uint64_t entry = qatomic_load_acquire(ptr);
+
+        path->entry[height] = ptr;
+        path->height = height;
+        if (!age_entry_present(fmt, entry)) {
+            return 0;
+        }
+        if (age_entry_leaf(fmt, entry, height)) {
+            return entry;
+        }
+        table = age_entry_table(fmt, entry);
+        height--;
+    }
+}
+
+/*
+ * Hook a table into @ptr, which was not present.  Losing the race to another
+ * walker is as good as winning it.
+ */
+static void install_table(AgePageTable *pt, uint64_t *ptr, int height)
+{
+    uint64_t *table = age_table_alloc();
+    uint64_t entry = age_make_table(pt->fmt, table);
+
+    if (qatomic_cmpxchg(ptr, 0, entry) == 0) {
+        qatomic_inc(&pt->tables[height - 1]);
+    } else {
+        age_table_free(table);
+    }
+}
+
+uint64_t age_pt_map(AgePageTable *pt, uint64_t gpa, uint64_t leaf, int height,
+                    AgePath *path)
+{
+    for (;;) {
+        uint64_t entry = age_pt_walk(pt, gpa, path);
+        uint64_t *ptr = path->entry[path->height];
+
+        if (entry) {
+            return entry;
+        }
+        if (path->height > height) {
+            install_table(pt, ptr, path->height);
+            continue;
+        }
+        if (path->height < height) {
+            /*
+             * A table stands where the block would go, with other leaves in
+             * it; fill the gap with a part of the block.
+             */
+            leaf = age_split_leaf(pt->fmt, leaf, height,
+                                  (gpa >> age_height_shift(height - 1)) &
+                                  (AGE_TABLE_ENTRIES - 1));
+            height--;
+            continue;
+        }
+        entry = qatomic_cmpxchg(ptr, 0, leaf);
+        if (entry == 0) {
+            return leaf;
+        }
+    }
+}
+
+void age_pt_remap(AgePageTable *pt, const AgePath *path, uint64_t from,
+                  uint64_t to)
+{
+    const AgeFormat *fmt = pt->fmt;
+    uint64_t *ptr = path->entry[path->height];
+    uint64_t flags = fmt->accessed | fmt->dirty;
+    uint64_t keep = fmt->accessed;
+    uint64_t old = qatomic_read(ptr);
+
+    if (age_entry_writable(fmt, to)) {
+        keep |= fmt->dirty;
+    }
+    while ((old & ~flags) == from) {
+        uint64_t seen = qatomic_cmpxchg(ptr, old, to ? to | (old & keep) : 0);
+
+        if (seen == old) {
+            if (!to && (old & fmt->accessed)) {
+                qatomic_inc(&pt->zapped);
+            }
+            return;
+        }
+        old = seen;
+    }
+}
+
+/*
+ * Is @entry still what a walk that came by at @height found: a leaf, or a
+ * table?  If not, the block was split, or a block has taken the place of the
+ * table.  Nor may a store make a leaf dirty that is read-only by now.
+ */
+static bool may_set_bits(const AgeFormat *fmt, uint64_t entry, int height,
+                         bool leaf, uint64_t bits)
+{
+    if (!age_entry_present(fmt, entry) ||
+        age_entry_leaf(fmt, entry, height) != leaf) {
+        return false;
+    }
+    return !leaf || !(bits & fmt->dirty) || age_entry_writable(fmt, entry);
+}
+
+/*
+ * Set @bits in the entry that a walk found at @height.  A cmpxchg rather than
+ * an atomic OR: had the entry been zapped meanwhile, an OR would leave a flag
+ * in an entry that is not present, and a harvester would find it there.
+ *
+ * Returns the bits that were clear, or all ones if the entry was gone.
+ */
+#define ENTRY_GONE  (~0ULL)
+
+static uint64_t set_bits(const AgeFormat *fmt, uint64_t *ptr, int height,
+                         bool leaf, uint64_t bits)
+{
+    uint64_t old = qatomic_read(ptr);
+
+    while (may_set_bits(fmt, old, height, leaf, bits)) {
+        uint64_t seen;
+
+        if ((old & bits) == bits) {
+            return 0;
+        }
+        seen = qatomic_cmpxchg(ptr, old, old | bits);
+        if (seen == old) {
+            return bits & ~old;
+        }
+        old = seen;
+    }
+    return ENTRY_GONE;
+}
+
+/*
+ * Pairs with the barrier in harvest_table(), which comes between clearing a
+ * parent and looking at its children: either the harvester sees the child
+ * young, or we see the parent old and make it young again.  A child that was
+ * young before we came needs less: as it was read before its parent is, the
+ * harvester that clears the parent after our read finds the child young.
+ */
+static void order_child_before_parent(uint64_t child_set)
+{
+    if (child_set) {
+        smp_mb__after_rmw();
+    } else {
+        smp_rmb();
+    }
+}
+
+AgeMarked age_pt_mark(const AgePageTable *pt, const AgePath *path, bool write)
+{
+    const AgeFormat *fmt = pt->fmt;
+    uint64_t want = fmt->accessed | (write ? fmt->dirty : 0);
+    uint64_t set = set_bits(fmt, path->entry[path->height], path->height,
+                            true, want);
+    uint64_t moved = set;
+
+    if (set == ENTRY_GONE) {
+        return (AgeMarked) {};
+    }
+    /*
+     * The leaf may have been made young by another walker that has not come
+     * to its parents yet, so they are looked at even then.
+     */
+    for (int h = path->height + 1; h <= pt->geo.root_height; h++) {
+        order_child_before_parent(moved);
+        moved = set_bits(fmt, path->entry[h], h, false, fmt->table_accessed);
+    }
+    return (AgeMarked) {
+        .present = true,
+        .accessed = set & fmt->accessed,
+        .dirty = set & fmt->dirty,
+    };
+}
+
+/* A table that was unhooked, and what hangs below it */
+typedef struct AgeUnhooked {
+    uint64_t *table;
+    int height;
+} AgeUnhooked;
+
+/* What one call of age_pt_zap() unhooked, to be freed after a grace period */
+typedef struct AgeGarbage {
+    struct rcu_head rcu;
+    AgePageTable *pt;
+    GArray *unhooked;
+} AgeGarbage;
+
+static AgeGarbage *garbage_new(AgePageTable *pt)
+{
+    AgeGarbage *g = g_new0(AgeGarbage, 1);
+
+    g->pt = pt;
+    g->unhooked = g_array_new(false, false, sizeof(AgeUnhooked));
+    return g;
+}
+
+static void garbage_add(AgeGarbage *g, uint64_t *table, int height)
+{
+    AgeUnhooked u = { .table = table, .height = height };
+
+    g_array_append_val(g->unhooked, u);
+}
+
+/* Free a table and all below it; nobody can be inside any more. */
+static void free_tree(AgePageTable *pt, uint64_t *table, unsigned entries,
+                      int height)
+{
+    const AgeFormat *fmt = pt->fmt;
+    uint64_t young = 0;
+
+    for (unsigned i = 0; i < entries; i++) {
+        uint64_t entry = table[i];
+
+        if (!age_entry_present(fmt, entry)) {
+            continue;
+        }
+        if (age_entry_leaf(fmt, entry, height)) {
+            young += (entry & fmt->accessed) != 0;
+            continue;
+        }
+        free_tree(pt, age_entry_table(fmt, entry), AGE_TABLE_ENTRIES,
+                  height - 1);
+        age_table_free(age_entry_table(fmt, entry));
+    }
+    qatomic_add(&pt->zapped, young);
+    qatomic_sub(&pt->tables[height], entries / AGE_TABLE_ENTRIES);
+}
+
+static void garbage_free(struct rcu_head *head)
+{
+    AgeGarbage *g = container_of(head, AgeGarbage, rcu);
+
+    for (unsigned i = 0; i < g->unhooked->len; i++) {
+        AgeUnhooked *u = &g_array_index(g->unhooked, AgeUnhooked, i);
+
+        free_tree(g->pt, u->table, AGE_TABLE_ENTRIES, u->height);
+        age_table_free(u->table);
+    }
+    g_array_unref(g->unhooked);
+    g_free(g);
+}
+
+/*
+ * Replace the block at @ptr by a table of its parts.  Returns what is there
+ * then: the table entry, or whatever somebody else made of the block.
+ */
+static uint64_t split_block(AgePageTable *pt, uint64_t *ptr, uint64_t block,
+                            int height)
+{
+    const AgeFormat *fmt = pt->fmt;
+    uint64_t *table = age_table_alloc();
+    uint64_t entry, seen;
+
+    for (unsigned i = 0; i < AGE_TABLE_ENTRIES; i++) {
+        table[i] = age_split_leaf(fmt, block, height, i);
+    }
+    entry = age_make_table(fmt, table);
+    if (block & fmt->accessed) {
+        entry |= fmt->table_accessed;
+    }
+    seen = qatomic_cmpxchg(ptr, block, entry);
+    if (seen != block) {
+        age_table_free(table);
+        return seen;
+    }
+    qatomic_inc(&pt->tables[height - 1]);
+    if (block & fmt->accessed) {
+        qatomic_add(&pt->inherited, AGE_TABLE_ENTRIES - 1);
+    }
+    return entry;
+}
+
+static void zap_leaf(AgePageTable *pt, uint64_t *ptr)
+{
+    uint64_t old = qatomic_xchg(ptr, 0);
+
+    if (old & pt->fmt->accessed) {
+        qatomic_inc(&pt->zapped);
+    }
+}
+
+static void zap_table(AgePageTable *pt, AgeGarbage *g, uint64_t *table,
+                      unsigned entries, int height, uint64_t base,
+                      uint64_t start, uint64_t end);
+
+/* Zap what [@start, @end) covers of the entry at @ptr, which covers @base on */
+static void zap_entry(AgePageTable *pt, AgeGarbage *g, uint64_t *ptr,
+                      int height, uint64_t base, uint64_t start, uint64_t end)
+{
+    const AgeFormat *fmt = pt->fmt;
+    bool whole = start <= base && end - base >= age_height_size(height);
+    uint64_t entry = qatomic_load_acquire(ptr);
+
+    while (age_entry_present(fmt, entry)) {
+        if (age_entry_leaf(fmt, entry, height)) {
+            if (whole) {
+                zap_leaf(pt, ptr);
+                return;
+            }
+            entry = split_block(pt, ptr, entry, height);
+        } else if (whole) {
+            /* A table entry changes in its accessed flag only. */
+            qatomic_set(ptr, 0);
+            garbage_add(g, age_entry_table(fmt, entry), height - 1);
+            return;
+        } else {
+            zap_table(pt, g, age_entry_table(fmt, entry), AGE_TABLE_ENTRIES,
+                      height - 1, base, start, end);
+            return;
+        }
+    }
+}
+
+/* Zap what [@start, @end) covers of @table, whose first entry covers @base */
+static void zap_table(AgePageTable *pt, AgeGarbage *g, uint64_t *table,
+                      unsigned entries, int height, uint64_t base,
+                      uint64_t start, uint64_t end)
+{
+    uint64_t size = age_height_size(height);
+    unsigned first = start > base ? (start - base) / size : 0;
+
+    for (unsigned i = first; i < entries; i++) {
+        uint64_t entry_base = base + i * size;
+
+        if (entry_base >= end) {
+            break;
+        }
+        zap_entry(pt, g, &table[i], height, entry_base, start, end);
+    }
+}
+
+void age_pt_zap(AgePageTable *pt, uint64_t start, uint64_t end)
+{
+    AgeGarbage *g = garbage_new(pt);
+
+    /*
+     * Pairs with age_pt_read_seq() after a walker mapped something: if it
+     * mapped what we have passed already, it sees that this changed.
+     */
+    qatomic_inc(&pt->seq);
+    smp_mb();
+    zap_table(pt, g, pt->root, root_entries(pt), pt->geo.root_height,
+              0, start, end);
+    /*
+     * Pairs with age_pt_read_seq() before a remembered table is used: none
+     * that is unhooked by now is remembered with the number that follows.
+     */
+    smp_mb();
+    qatomic_inc(&pt->seq);
+    call_rcu1(&g->rcu, garbage_free);
+}
+
+void age_pt_destroy(AgePageTable *pt)
+{
+    free_tree(pt, pt->root, root_entries(pt), pt->geo.root_height);
+    age_root_free(pt->root);
+    pt->root = NULL;
+}

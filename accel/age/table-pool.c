@@ -1,0 +1,89 @@
+/*
+ * Memory for table pages
+ *
+ * A general allocator loses up to a page for each one it must align, which
+ * would double the cost of the tables.  So tables come from chunks of many,
+ * and a free table is kept on a list for the next one who wants it.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "format.h"
+#include "table-pool.h"
+
+#define CHUNK_TABLES    64
+
+typedef struct FreeTable FreeTable;
+struct FreeTable {
+    FreeTable *next;
+};
+
+/* @lock protects @first.  It is held for a few instructions only. */
+static struct {
+    GMutex lock;
+    FreeTable *first;
+} pool;
+
+static void *alloc_aligned(size_t alignment, size_t size)
+{
+    void *p;
+
+    if (posix_memalign(&p, alignment, size)) {
+        g_error("age: out of memory for %zu bytes of page tables", size);
+    }
+    return p;
+}
+
+static void pool_push(void *table)
+{
+    FreeTable *f = table;
+
+    f->next = pool.first;
+    pool.first = f;
+}
+
+/* Called with pool.lock held. */
+static void pool_grow(void)
+{
+    uint8_t *chunk = alloc_aligned(AGE_PAGE_SIZE,
+                                   CHUNK_TABLES * AGE_PAGE_SIZE);
+
+    for (int i = CHUNK_TABLES - 1; i >= 0; i--) {
+        pool_push(chunk + i * AGE_PAGE_SIZE);
+    }
+}
+
+uint64_t *age_table_alloc(void)
+{
+    FreeTable *f;
+
+    g_mutex_lock(&pool.lock);
+    if (!pool.first) {
+        pool_grow();
+    }
+    f = pool.first;
+    pool.first = f->next;
+    g_mutex_unlock(&pool.lock);
+
+    return memset(f, 0, AGE_PAGE_SIZE);
+}
+
+void age_table_free(uint64_t *table)
+{
+    g_mutex_lock(&pool.lock);
+    pool_push(table);
+    g_mutex_unlock(&pool.lock);
+}
+
+uint64_t *age_root_alloc(unsigned tables)
+{
+    size_t size = tables * AGE_PAGE_SIZE;
+
+    return memset(alloc_aligned(size, size), 0, size);
+}
+
+void age_root_free(uint64_t *root)
+{
+    free(root);
+}

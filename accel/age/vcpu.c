@@ -1,0 +1,180 @@
+/*
+ * vCPUs of the accelerator: their registry and their TLB flushes
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/error-report.h"
+#include "qemu/lockable.h"
+#include "qemu/thread.h"
+#include "exec/cputlb.h"
+#include "vcpu.h"
+#include "trace.h"
+
+/*
+ * Flush requests of a vCPU.  A request is ASKED from when it is queued until
+ * the vCPU begins; it is BUSY until it is done.  Whoever clears a flag while
+ * the vCPU is BUSY must ask again, since the flush may have passed the entry.
+ */
+enum {
+    FLUSH_NONE,
+    FLUSH_ASKED,
+    FLUSH_BUSY,
+};
+
+/*
+ * The registry.  QEMU's own list of CPUs does not do: a CPUState is not freed
+ * by RCU when it is unplugged.  @lock is held for a few instructions a vCPU,
+ * never while waiting for anything, so that out-of-band commands may take it.
+ */
+static struct {
+    QemuMutex lock;
+    QLIST_HEAD(, AccelCPUState) vcpus;
+    AgeWalkStats gone;
+    uint64_t flushes;
+} registry;
+
+static void __attribute__((constructor)) registry_init(void)
+{
+    qemu_mutex_init(&registry.lock);
+}
+
+/*
+ * The MMU's space for one of the vCPU's address spaces.  vCPUs that see the
+ * same memory share it.  The address spaces of the first of them are the ones
+ * that are followed: on x86 each vCPU has a root of its own for SMM, but they
+ * all look alike, and the first can't be unplugged.
+ */
+typedef struct SpaceKey {
+    MemoryRegion *memory;
+    int asidx;
+} SpaceKey;
+
+static SpaceKey space_key[AGE_MAX_SPACES];
+
+static const char *space_name(const AgeMMU *mmu, int asidx)
+{
+    if (asidx == 0) {
+        return "memory";
+    }
+    return mmu->fmt == &age_format_ept ? "smm" : "secure";
+}
+
+/* Returns the number of the space, or -1 if it will not be followed. */
+static int find_space(AgeMMU *mmu, CPUState *cpu, int asidx)
+{
+    unsigned i;
+
+    for (i = 0; i < mmu->num_spaces; i++) {
+        if (space_key[i].memory == cpu->memory &&
+            space_key[i].asidx == asidx) {
+            return i;
+        }
+    }
+    if (!cpu_get_address_space(cpu, asidx)) {
+        /* Arm's tag spaces come after a secure space that may be missing. */
+        return -1;
+    }
+    if (!age_mmu_add_space(mmu, space_name(mmu, asidx),
+                           cpu_get_address_space(cpu, asidx))) {
+        warn_report_once("age: CPU %d has an address space of its own, and "
+                         "there are too many already: its accesses through "
+                         "it will not be seen", cpu->cpu_index);
+        return -1;
+    }
+    space_key[i] = (SpaceKey) { .memory = cpu->memory, .asidx = asidx };
+    return i;
+}
+
+void age_vcpu_add(AgeMMU *mmu, CPUState *cpu)
+{
+    AccelCPUState *vcpu = g_new0(AccelCPUState, 1);
+
+    vcpu->cpu = cpu;
+    vcpu->mmu = mmu;
+    for (int i = 0; i < AGE_VCPU_SPACES; i++) {
+        vcpu->space[i] = i < cpu->num_ases ? find_space(mmu, cpu, i) : -1;
+    }
+    WITH_QEMU_LOCK_GUARD(&registry.lock) {
+        QLIST_INSERT_HEAD(&registry.vcpus, vcpu, next);
+    }
+    cpu->accel = vcpu;
+}
+
+static void add_stats(AgeWalkStats *sum, const AgeWalkStats *s)
+{
+    sum->fills += qatomic_read(&s->fills);
+    sum->violations += qatomic_read(&s->violations);
+    sum->accessed += qatomic_read(&s->accessed);
+    sum->dirty += qatomic_read(&s->dirty);
+    sum->unmapped += qatomic_read(&s->unmapped);
+    sum->denied += qatomic_read(&s->denied);
+    sum->retries += qatomic_read(&s->retries);
+}
+
+void age_vcpu_remove(CPUState *cpu)
+{
+    AccelCPUState *vcpu = cpu->accel;
+
+    if (!vcpu) {
+        return;
+    }
+    WITH_QEMU_LOCK_GUARD(&registry.lock) {
+        QLIST_REMOVE(vcpu, next);
+        add_stats(&registry.gone, &vcpu->walker.stats);
+    }
+    cpu->accel = NULL;
+    g_free(vcpu);
+}
+
+/* In the vCPU's thread, between two instructions, with the BQL held */
+static void do_flush(CPUState *cpu, run_on_cpu_data data)
+{
+    AccelCPUState *vcpu = data.host_ptr;
+
+    trace_age_flush(cpu->cpu_index);
+    qatomic_xchg(&vcpu->flush, FLUSH_BUSY);
+    /* Page walks of the guest go through the TLB as well: flush all modes. */
+    tlb_flush(cpu);
+    qatomic_inc(&registry.flushes);
+    qatomic_cmpxchg(&vcpu->flush, FLUSH_BUSY, FLUSH_NONE);
+}
+
+void age_vcpu_request_flush(void)
+{
+    AccelCPUState *vcpu;
+
+    QEMU_LOCK_GUARD(&registry.lock);
+    QLIST_FOREACH(vcpu, &registry.vcpus, next) {
+        if (qatomic_xchg(&vcpu->flush, FLUSH_ASKED) != FLUSH_ASKED) {
+            trace_age_flush_request(vcpu->cpu->cpu_index);
+            async_run_on_cpu(vcpu->cpu, do_flush, RUN_ON_CPU_HOST_PTR(vcpu));
+        }
+    }
+}
+
+bool age_vcpu_flush_pending(void)
+{
+    AccelCPUState *vcpu;
+
+    QEMU_LOCK_GUARD(&registry.lock);
+    QLIST_FOREACH(vcpu, &registry.vcpus, next) {
+        if (qatomic_read(&vcpu->flush) != FLUSH_NONE) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void age_vcpu_stats(AgeWalkStats *sum, uint64_t *flushes)
+{
+    AccelCPUState *vcpu;
+
+    QEMU_LOCK_GUARD(&registry.lock);
+    *sum = registry.gone;
+    QLIST_FOREACH(vcpu, &registry.vcpus, next) {
+        add_stats(sum, &vcpu->walker.stats);
+    }
+    *flushes = qatomic_read(&registry.flushes);
+}
