@@ -66,12 +66,6 @@ static void check_machine(void)
                      (size_t)qemu_real_host_page_size());
         exit(1);
     }
-    if (qemu_target_page_size() != AGE_PAGE_SIZE) {
-        error_report("age: this machine's pages are of %zu bytes, but must be "
-                     "of 4096; use -accel tcg for it",
-                     qemu_target_page_size());
-        exit(1);
-    }
 }
 
 static int age_init_machine(MachineState *ms)
@@ -94,8 +88,18 @@ static int age_init_machine(MachineState *ms)
     return 0;
 }
 
+/*
+ * A machine's pages depend on the CPUs it may have, which a machine without
+ * any can't say.
+ */
 static bool age_cpu_common_realize(CPUState *cpu, Error **errp)
 {
+    if (qemu_target_page_size() != AGE_PAGE_SIZE) {
+        error_setg(errp, "age: this machine's pages are of %zu bytes, but "
+                   "must be of 4096; use -accel tcg for it",
+                   qemu_target_page_size());
+        return false;
+    }
     age_tlb_wrap_ops(cpu);
     return tcg_class()->cpu_common_realize(cpu, errp);
 }

@@ -8,7 +8,6 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/base64.h"
 #include "qemu/bitmap.h"
 #include "qemu/bswap.h"
 #include "qemu/units.h"
@@ -87,6 +86,21 @@ static bool check_addresses(HarvestRange *r, unsigned i, Error **errp)
     return true;
 }
 
+/*
+ * qbase64_decode() and g_base64_decode() pass over padding that is missing or
+ * misplaced, and then return less than was meant.
+ */
+static bool is_base64(const char *text)
+{
+    size_t len = strlen(text);
+    size_t used = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                         "abcdefghijklmnopqrstuvwxyz0123456789+/");
+    size_t padding = len - used;
+
+    return len % 4 == 0 && padding <= 2 &&
+           strspn(text + used, "=") == padding;
+}
+
 static bool decode_map(HarvestRange *r, unsigned i, Error **errp)
 {
     g_autofree uint8_t *bytes = NULL;
@@ -95,10 +109,10 @@ static bool decode_map(HarvestRange *r, unsigned i, Error **errp)
     if (!r->arg->bitmap) {
         return true;
     }
-    bytes = qbase64_decode(r->arg->bitmap, -1, &r->map_bytes, NULL);
-    if (!bytes) {
+    if (!is_base64(r->arg->bitmap)) {
         return range_error(r, i, errp, "has a bitmap that is not base64");
     }
+    bytes = g_base64_decode(r->arg->bitmap, &r->map_bytes);
     if (r->map_bytes < DIV_ROUND_UP(r->pages, 8)) {
         g_autofree char *what = g_strdup_printf(
             "has a bitmap of %zu bits for %" PRIu64 " pages",
@@ -166,8 +180,8 @@ static bool parse_ranges(GArray *ranges, AgeRangeList *list,
             return false;
         }
         g_array_append_val(ranges, r);
-        if (!check_range(&g_array_index(ranges, HarvestRange, i), i, type, &pages,
-                         errp)) {
+        if (!check_range(&g_array_index(ranges, HarvestRange, i), i, type,
+                         &pages, errp)) {
             return false;
         }
     }
@@ -239,8 +253,8 @@ static bool mapped_before(unsigned num, const AgeMemSlot *slot, hwaddr gpa,
  * Harvest what @slot, of the space with number @index, has in the range.  The
  * spaces of a machine map most memory alike; each page is harvested once.
  */
-static void harvest_gpa_slot(HarvestRange *r, unsigned index, const AgeMemSlot *slot,
-                             uint64_t *cleared)
+static void harvest_gpa_slot(HarvestRange *r, unsigned index,
+                             const AgeMemSlot *slot, uint64_t *cleared)
 {
     hwaddr gpa = MAX(r->arg->start, slot->gpa);
     hwaddr stop = MIN(r->arg->end, age_slot_end(slot));
@@ -271,7 +285,8 @@ static void harvest_gpa(HarvestRange *r, uint64_t *cleared)
     }
 }
 
-static void harvest_range(HarvestRange *r, AgeAddressType type, uint64_t *cleared)
+static void harvest_range(HarvestRange *r, AgeAddressType type,
+                          uint64_t *cleared)
 {
     r->young = g_new0(unsigned long, words_of(r->pages));
     if (type == AGE_ADDRESS_TYPE_HVA) {
@@ -355,8 +370,9 @@ static AgeHarvestResult *harvest(GArray *ranges, AgeAddressType type,
     result->end_ns = get_clock();
     result->flush_pending = age_vcpu_flush_pending();
     for (unsigned i = 0; i < ranges->len; i++) {
-        QAPI_LIST_APPEND(tail, range_result(&g_array_index(ranges, HarvestRange, i),
-                                            format));
+        HarvestRange *r = &g_array_index(ranges, HarvestRange, i);
+
+        QAPI_LIST_APPEND(tail, range_result(r, format));
     }
     return result;
 }

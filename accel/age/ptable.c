@@ -122,14 +122,14 @@ uint64_t age_pt_map(AgePageTable *pt, uint64_t gpa, uint64_t leaf, int height,
     }
 }
 
-void age_pt_remap(AgePageTable *pt, const AgePath *path, uint64_t from,
-                  uint64_t to)
+/* Give the leaf at @ptr another value if it still is @from but for flags. */
+static uint64_t remap_leaf(AgePageTable *pt, uint64_t *ptr, uint64_t from,
+                           uint64_t to)
 {
     const AgeFormat *fmt = pt->fmt;
-    uint64_t *ptr = path->entry[path->height];
     uint64_t flags = fmt->accessed | fmt->dirty;
     uint64_t keep = fmt->accessed;
-    uint64_t old = qatomic_read(ptr);
+    uint64_t old = qatomic_load_acquire(ptr);
 
     if (age_entry_writable(fmt, to)) {
         keep |= fmt->dirty;
@@ -141,10 +141,37 @@ void age_pt_remap(AgePageTable *pt, const AgePath *path, uint64_t from,
             if (!to && (old & fmt->accessed)) {
                 qatomic_inc(&pt->zapped);
             }
-            return;
+            return to;
         }
         old = seen;
     }
+    return old;
+}
+
+static void remap_entry(AgePageTable *pt, uint64_t *ptr, int height,
+                        uint64_t from, uint64_t to)
+{
+    const AgeFormat *fmt = pt->fmt;
+    uint64_t entry = remap_leaf(pt, ptr, from, to);
+    uint64_t *table;
+
+    if (!age_entry_present(fmt, entry) || age_entry_leaf(fmt, entry, height)) {
+        return;
+    }
+    /* A block that was split: its parts are as wrong as it was. */
+    table = age_entry_table(fmt, entry);
+    for (unsigned i = 0; i < AGE_TABLE_ENTRIES; i++) {
+        remap_entry(pt, &table[i], height - 1,
+                    age_split_leaf(fmt, from, height, i),
+                    to ? age_split_leaf(fmt, to, height, i) : 0);
+    }
+}
+
+void age_pt_remap(AgePageTable *pt, const AgePath *path, uint64_t from,
+                  uint64_t to)
+{
+    from &= ~(pt->fmt->accessed | pt->fmt->dirty);
+    remap_entry(pt, path->entry[path->height], path->height, from, to);
 }
 
 /*
@@ -201,8 +228,10 @@ static uint64_t set_bits(const AgeFormat *fmt, uint64_t *ptr, int height,
 static void order_child_before_parent(uint64_t child_set)
 {
     if (child_set) {
+        /* Store the child before loading the parent, as told above. */
         smp_mb__after_rmw();
     } else {
+        /* Load the child before loading the parent, as told above. */
         smp_rmb();
     }
 }
@@ -394,11 +423,11 @@ void age_pt_zap(AgePageTable *pt, uint64_t start, uint64_t end)
 {
     AgeGarbage *g = garbage_new(pt);
 
+    qatomic_inc(&pt->seq);
     /*
      * Pairs with age_pt_read_seq() after a walker mapped something: if it
      * mapped what we have passed already, it sees that this changed.
      */
-    qatomic_inc(&pt->seq);
     smp_mb();
     zap_table(pt, g, pt->root, root_entries(pt), pt->geo.root_height,
               0, start, end);

@@ -136,12 +136,12 @@ uint64_t age_pt_map(AgePageTable *pt, uint64_t gpa, uint64_t leaf, int height,
  * age_pt_remap: give a leaf that was mapped in error what it should have
  * @pt: the table
  * @path: the way to it, as from age_pt_map()
- * @from: the leaf that was mapped, as given to age_pt_map()
+ * @from: the leaf that is there, as age_pt_map() returned it
  * @to: the one that it should be, of the same height; 0 to zap it
  *
- * Does nothing if another leaf is there by now.  The accessed flag, and the
- * dirty flag where @to is writable, are kept: another walker may have set
- * them.
+ * Does nothing if another leaf is there by now.  If the leaf was split, its
+ * parts become those of @to.  The accessed flag, and the dirty flag where @to
+ * is writable, are kept: another walker may have set them.
  *
  * Context: RCU read-side critical section.
  */

@@ -17,7 +17,8 @@ static void count(uint64_t *counter)
 }
 
 /* The tallest leaf that fits @slot and its host memory around @gpa */
-static int leaf_height(const AgePageTable *pt, const AgeMemSlot *slot, hwaddr gpa)
+static int leaf_height(const AgePageTable *pt, const AgeMemSlot *slot,
+                       hwaddr gpa)
 {
     int height;
 
@@ -82,7 +83,7 @@ static uint64_t map_wanted(AgeAddressSpace *space, hwaddr gpa, AgePath *path)
         if (age_pt_read_seq(pt) == seq) {
             return entry;
         }
-        stale = leaf;
+        stale = entry;
     }
 }
 

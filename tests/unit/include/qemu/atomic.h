@@ -8,8 +8,11 @@
 #ifndef QEMU_ATOMIC_H
 #define QEMU_ATOMIC_H
 
+/* Orders all before it against all behind it */
 #define smp_mb()            __atomic_thread_fence(__ATOMIC_SEQ_CST)
+/* Orders loads before it against loads behind it */
 #define smp_rmb()           __atomic_thread_fence(__ATOMIC_ACQUIRE)
+/* Makes an atomic read-modify-write before it a full barrier */
 #define smp_mb__after_rmw() smp_mb()
 
 #define qatomic_read(p)         __atomic_load_n(p, __ATOMIC_RELAXED)

@@ -1,0 +1,232 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+The program in the guest: its commands, and the account it keeps.
+
+``scripts/guest/workload.c`` describes the protocol and the account's layout.
+"""
+
+import array
+import binascii
+import re
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from .emulator import PATIENCE, EmulatorError, Emulator, build_dir
+
+PAGE = 4096
+
+ENTRY_PFN_MASK = (1 << 48) - 1
+ENTRY_TOUCHED = 1 << 63
+ENTRY_SHAPE_SHIFT = 56
+SHAPES = ("none", "hot", "warm", "cold")
+
+INDEX_MAGIC = int.from_bytes(b"ageindex", "little")
+
+# Machine, processor and console of each architecture's usual guest
+GUESTS = {
+    "x86_64": ("q35", "max", "ttyS0"),
+    "aarch64": ("virt", "max", "ttyAMA0"),
+}
+
+ANSWER = re.compile(rb"@(\d+) (ok|err) (.*) #([0-9a-f]{4})$")
+PANIC = b"Kernel panic"
+
+
+class WorkloadError(Exception):
+    """The workload refused a command, or its account makes no sense."""
+
+
+def linux_options(arch, machine=None, cpu=None, smp=2, memory=512,
+                  append=""):
+    """
+    The emulator's options for a guest with the workload in it.
+
+    What is not given is as usual; @append is for the kernel.
+    """
+    usual_machine, usual_cpu, console = GUESTS[arch]
+    images = build_dir() / "guest" / arch
+    return [
+        "-machine", machine or usual_machine, "-cpu", cpu or usual_cpu,
+        "-smp", smp, "-m", f"{memory}M",
+        "-kernel", images / "vmlinuz", "-initrd", images / "initrd",
+        # At level 0 the kernel would not even say that it panics.
+        "-append", f"console={console} quiet loglevel=1 panic=-1 "
+                   f"mitigations=off rdinit=/age-init {append}"]
+
+
+def images_present(arch):
+    """Whether the kernel and the initrd have been built."""
+    images = build_dir() / "guest" / arch
+    return all((images / name).exists() for name in ("vmlinuz", "initrd"))
+
+
+@dataclass
+class Account:
+    """
+    What the guest says of its area, in page frames of the guest.
+
+    @moved counts the pages that have another frame than the last time; an
+    account with such pages cannot be held against a harvest.
+    """
+
+    touched: set
+    untouched: set
+    shapes: dict
+    moved: int
+
+
+class Guest(Emulator):
+    """An emulator with a Debian kernel and the workload in it."""
+
+    def __init__(self, arch, accel="age", monitors=1, **options):
+        super().__init__(arch, linux_options(arch, **options), accel,
+                         monitors)
+        self.hello = None
+        self._lines = b""
+        self._number = 0
+        self._request = None
+
+    def boot(self, timeout=PATIENCE, idle=None):
+        """Waits until the workload says hello; @idle is called meanwhile."""
+        self.hello = self._wait(0, timeout, idle)
+        if self.hello.get("workload") != "1":
+            raise WorkloadError(f"the guest is another one: {self.hello}")
+
+    def tell(self, *words, timeout=PATIENCE):
+        """Has the workload carry out a command; returns its answer."""
+        self.begin(*words)
+        return self.finish(timeout)
+
+    def begin(self, *words):
+        """Sends a command and does not wait for it."""
+        self._number += 1
+        body = " ".join([f"!{self._number}", *map(str, words)]).encode()
+        crc = binascii.crc_hqx(body, 0)
+        self._request = b"%s #%04x\n" % (body, crc)
+        self.write_serial(b"\n" + self._request)
+
+    def finish(self, timeout=PATIENCE, idle=None):
+        """Waits for the command that was begun; returns its answer."""
+        return self._wait(self._number, timeout, idle)
+
+    def account(self):
+        """The account of the touches since the last ``reset``."""
+        answer = self.tell("report")
+        pages = int(answer["pages"])
+        entries = array.array("Q")
+        for pfn, count in runs(self._index(int(answer["index"]))):
+            entries.frombytes(self.read_memory(pfn * PAGE, count * PAGE))
+        entries = little_endian(entries)[:pages]
+        if len(entries) != pages or \
+                sum(entries) % (1 << 64) != int(answer["sum"]):
+            raise WorkloadError("the account in memory is not the one "
+                                "that was announced")
+        return decode_account(entries, int(answer["moved"]))
+
+    def read_memory(self, address, size):
+        """Guest-physical memory; reading it leaves no accessed bit."""
+        with tempfile.TemporaryDirectory(prefix="age-") as folder:
+            path = Path(folder) / "memory"
+            self.command("pmemsave", {"val": address, "size": size,
+                                      "filename": str(path)})
+            return path.read_bytes()
+
+    def _index(self, pfn):
+        """The frames of the account's own pages, in order."""
+        frames = []
+        while pfn:
+            page = array.array("Q")
+            page.frombytes(self.read_memory(pfn * PAGE, PAGE))
+            page = little_endian(page)
+            if page[0] != INDEX_MAGIC:
+                raise WorkloadError(f"frame {pfn:#x} is no index page")
+            frames += [frame for frame in page[1:-1] if frame]
+            pfn = page[-1]
+        return frames
+
+    def _wait(self, number, timeout, idle):
+        """
+        The answer with this number.
+
+        The kernel may have spoilt a line on its way, whichever way it went,
+        so the request is repeated now and then.
+        """
+        deadline = time.monotonic() + timeout
+        pause = 5
+        again = time.monotonic() + pause
+        while True:
+            answer = self._parse(number)
+            if answer is not None:
+                return answer
+            if time.monotonic() > deadline:
+                raise self.failure("the guest does not answer")
+            if number and time.monotonic() > again:
+                self.write_serial(b"\n" + self._request)
+                pause *= 2
+                again = time.monotonic() + pause
+            if idle:
+                idle()
+            self._lines += self.read_serial(0.1)
+
+    def _parse(self, number):
+        """Takes whole lines until one is the answer."""
+        while b"\n" in self._lines:
+            line, self._lines = self._lines.split(b"\n", 1)
+            if PANIC in line:
+                self._panic()
+            match = ANSWER.search(line.rstrip(b"\r"))
+            if not match or int(match[1]) != number:
+                continue
+            body = match[0][:-len(b" #xxxx")]
+            if binascii.crc_hqx(body, 0) != int(match[4], 16):
+                continue
+            return self._result(match[2], match[3].decode())
+        return None
+
+    def _panic(self):
+        """Lets the kernel finish its message before it becomes an error."""
+        try:
+            end = time.monotonic() + 2
+            while time.monotonic() < end:
+                self.read_serial(0.1)
+        except EmulatorError:
+            pass
+        raise self.failure("the guest's kernel panicked")
+
+    def _result(self, status, text):
+        if status != b"ok":
+            raise WorkloadError(f"the workload says: {text}")
+        return dict(word.split("=", 1) for word in text.split())
+
+
+def little_endian(values):
+    """An array as read from a guest, which is little-endian here."""
+    if sys.byteorder == "big":
+        values.byteswap()
+    return values
+
+
+def runs(frames):
+    """Merges frames that follow each other into (first, count)."""
+    merged = []
+    for frame in frames:
+        if merged and sum(merged[-1]) == frame:
+            merged[-1] = (merged[-1][0], merged[-1][1] + 1)
+        else:
+            merged.append((frame, 1))
+    return merged
+
+
+def decode_account(entries, moved):
+    """Turns the entries of the account into sets."""
+    account = Account(set(), set(), {name: set() for name in SHAPES}, moved)
+    for entry in entries:
+        pfn = entry & ENTRY_PFN_MASK
+        (account.touched if entry & ENTRY_TOUCHED
+         else account.untouched).add(pfn)
+        shape = (entry >> ENTRY_SHAPE_SHIFT) % len(SHAPES)
+        account.shapes[SHAPES[shape]].add(pfn)
+    return account

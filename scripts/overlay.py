@@ -1,0 +1,354 @@
+#!/usr/bin/python3
+#
+# Put this project into a QEMU tree, and take it out again
+#
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Link this checkout into a QEMU source tree and hook it up there.
+
+The checkout mirrors the places that its files have in QEMU. Each of them is a
+symbolic link in the tree, so that an edit here is an edit there, and a few
+lines are added to files of QEMU, which is what upstream would have to take.
+"""
+
+import argparse
+import glob
+import json
+import os
+import sys
+import tempfile
+from dataclasses import astuple, dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+
+# Directories that are ours from the top down.
+DIRS = ['accel/age', 'hw/age-device', 'include/accel/age', 'tests/qtest/age']
+
+# Single files among those of QEMU.
+FILES = [
+    'configs/devices/*/age.mak',
+    'docs/devel/age*.rst',
+    'docs/interop/age*.rst',
+    'docs/specs/age*.rst',
+    'docs/system/age*.rst',
+    'include/hw/*/age*.h',
+    'include/system/age*.h',
+    'qapi/age.json',
+    'tests/qtest/age-*.[ch]',
+]
+
+# What was added to a tree is written down there: revert has to take out the
+# lines that are in it, also when the table below has changed since.
+STATE = '.age-overlay'
+
+
+class OverlayError(Exception):
+    """A tree that does not fit; nothing in it was changed."""
+
+
+@dataclass(frozen=True)
+class Hook:
+    """One line to add to one file of QEMU.
+
+    `anchor` is a line, or several in a row, that occurs once in `file`.
+    `needs` are the files of ours without which the line makes no sense.
+    `version` is the start of the QEMU versions that want it; empty: all.
+    """
+    file: str
+    where: str
+    anchor: str
+    line: str
+    needs: str
+    version: str = ''
+
+
+HOOKS = [
+    Hook('accel/meson.build', 'after', "  subdir('qtest')",
+         "  subdir('age')", 'accel/age/meson.build'),
+    Hook('meson.build', 'before', "    'accel/kvm',",
+         "    'accel/age',", 'accel/age/trace-events'),
+    Hook('qapi/meson.build', 'after', "    'acpi',",
+         "    'age',", 'qapi/age.json accel/age/meson.build'),
+    Hook('qapi/qapi-schema.json', 'after', "{ 'include': 'yank.json' }",
+         "{ 'include': 'age.json' }", 'qapi/age.json accel/age/meson.build'),
+    Hook('hmp-commands-info.hx', 'after',
+         "    Show the crypto devices.\nERST",
+         '#include "accel/age/hmp-commands-info.h.inc"',
+         'accel/age/hmp-commands-info.h.inc'),
+    Hook('qemu-options.hx', 'after',
+         r'    "                one-insn-per-tb=on|off'
+         r' (one guest instruction per TCG translation block)\n"',
+         r'    "                page-size=4k|2m|1g,flush=none|request,'
+         r'hw-ad=on|off (age: leaf size, TLB flush, A/D bits)\n"',
+         'accel/age/meson.build'),
+    Hook('hw/meson.build', 'after', "subdir('adc')",
+         "subdir('age-device')", 'hw/age-device/meson.build'),
+    Hook('hw/Kconfig', 'after', 'source adc/Kconfig',
+         'source age-device/Kconfig', 'hw/age-device/Kconfig'),
+    Hook('meson.build', 'after', "    'hw/adc',",
+         "    'hw/age-device',", 'hw/age-device/trace-events'),
+    Hook('tests/qtest/meson.build', 'before', 'qtest_executables = {}',
+         "subdir('age')", 'tests/qtest/age/meson.build'),
+    Hook('docs/system/index.rst', 'after', '   replay',
+         '   age', 'docs/system/age.rst'),
+    Hook('docs/interop/index.rst', 'before', '   barrier',
+         '   age-harvest', 'docs/interop/age-harvest.rst'),
+    Hook('docs/devel/index-internals.rst', 'after', '   vfio-iommufd',
+         '   age', 'docs/devel/age.rst'),
+    Hook('docs/specs/index.rst', 'after', '   edu',
+         '   age-device', 'docs/specs/age-device.rst'),
+]
+
+
+# Text: lists of lines in, lists of lines out
+
+def positions(lines, wanted):
+    """Where the run of lines `wanted` starts in `lines`."""
+    count = len(wanted)
+    return [i for i in range(len(lines) - count + 1)
+            if lines[i:i + count] == wanted]
+
+
+def remove_hook(lines, hook):
+    """Take the line of `hook` out where it stands next to its anchor."""
+    anchor = hook.anchor.split('\n')
+    before = hook.where == 'before'
+    pair = [hook.line] + anchor if before else anchor + [hook.line]
+    for start in positions(lines, pair):
+        at = start if before else start + len(anchor)
+        return lines[:at] + lines[at + 1:]
+    return lines
+
+
+def insert_hook(lines, hook):
+    """Add the line of `hook`, which must be possible in one place only."""
+    anchor = hook.anchor.split('\n')
+    found = positions(lines, anchor)
+    name = hook.anchor.replace('\n', '\\n').strip()
+    if len(found) != 1:
+        problem = 'is missing' if not found else f'occurs {len(found)} times'
+        raise OverlayError(f'{hook.file}: the line "{name}" {problem},'
+                           f' cannot add "{hook.line.strip()}"')
+    if hook.line in lines:
+        raise OverlayError(f'{hook.file}: "{hook.line.strip()}" is there'
+                           f' already, but not next to "{name}"')
+    at = found[0] + (0 if hook.where == 'before' else len(anchor))
+    return lines[:at] + [hook.line] + lines[at:]
+
+
+# Files
+
+def read_text(path):
+    """The text of a file with its line ends as they are."""
+    with open(path, encoding='utf-8', newline='') as file:
+        return file.read()
+
+
+def write_text(path, text):
+    """Replace a file in one step; its permissions stay."""
+    mode = os.stat(path).st_mode & 0o777 if path.exists() else 0o644
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix='.age-')
+    with open(handle, 'w', encoding='utf-8', newline='') as file:
+        file.write(text)
+    os.chmod(name, mode)
+    os.replace(name, path)
+
+
+class Overlay:
+    """One checkout and one QEMU tree."""
+
+    def __init__(self, tree, root=ROOT, hooks=None):
+        self.tree = Path(tree).resolve()
+        self.root = Path(root).resolve()
+        self.table = HOOKS if hooks is None else hooks
+        if not (self.tree / 'VERSION').is_file():
+            raise OverlayError(f'{tree}: not a QEMU source tree (no VERSION)')
+        self.version = read_text(self.tree / 'VERSION').strip()
+
+    # Links
+
+    def wanted_links(self):
+        """The places of ours that exist, as paths below the root."""
+        found = [d for d in DIRS if (self.root / d / 'meson.build').exists()
+                 or d.startswith('include/') and (self.root / d).is_dir()]
+        for pattern in FILES:
+            found += glob.glob(pattern, root_dir=self.root)
+        return sorted(found)
+
+    def is_ours(self, place):
+        """Whether `place` in the tree is a link to the same place here."""
+        path = self.tree / place
+        if not path.is_symlink():
+            return False
+        target = os.readlink(path)
+        # A checkout that was moved left links to where it was.
+        moved = target.endswith('/' + place) and not path.exists()
+        return target == str(self.root / place) or moved
+
+    def present_links(self):
+        """The links of ours in the tree, dangling ones too."""
+        found = []
+        for pattern in DIRS + FILES:
+            found += glob.glob(pattern, root_dir=self.tree)
+        return sorted(place for place in found if self.is_ours(place))
+
+    def check_links(self):
+        """Refuse a tree with something else where a link has to go."""
+        for place in self.wanted_links():
+            path = self.tree / place
+            if os.path.lexists(path) and not self.is_ours(place):
+                what = 'not a link of ours'
+                if path.is_symlink():
+                    what = f'a link to {os.readlink(path)}'
+                raise OverlayError(f'{path} is in the way: {what}')
+
+    def make_link(self, place):
+        """Make one link point here; say whether that took a change."""
+        path = self.tree / place
+        target = str(self.root / place)
+        if path.is_symlink() and os.readlink(path) == target:
+            return False
+        if path.is_symlink():
+            path.unlink()
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.symlink_to(target)
+        return True
+
+    def drop_link(self, place):
+        """Remove a link, and directories that were there for it only."""
+        path = self.tree / place
+        path.unlink()
+        for parent in path.parents:
+            if parent == self.tree or any(parent.iterdir()):
+                break
+            parent.rmdir()
+
+    # Hooks
+
+    def wanted_hooks(self):
+        """The hooks for this version whose files are there, and linked."""
+        links = self.wanted_links()
+
+        def is_linked(name):
+            return (self.root / name).exists() and any(
+                Path(name).is_relative_to(link) for link in links)
+
+        return [hook for hook in self.table
+                if self.version.startswith(hook.version)
+                and all(is_linked(name) for name in hook.needs.split())]
+
+    def recorded_hooks(self):
+        """The hooks that an earlier run wrote down in the tree."""
+        path = self.tree / STATE
+        if not path.exists():
+            return []
+        try:
+            return [Hook(*entry) for entry in json.loads(read_text(path))]
+        except (ValueError, TypeError) as error:
+            raise OverlayError(f'{path}: cannot read it: {error}') from error
+
+    def edits(self, hooks):
+        """What files become with `hooks` and no others: {file: text}."""
+        known = self.recorded_hooks()
+        known += [hook for hook in self.table if hook not in known]
+        result = {}
+        for file in sorted({hook.file for hook in known}):
+            here = [hook for hook in known if hook.file == file]
+            wanted = [hook for hook in hooks if hook.file == file]
+            path = self.tree / file
+            if not path.is_file():
+                if wanted:
+                    raise OverlayError(f'{file}: no such file in {self.tree}')
+                continue
+            old = read_text(path)
+            lines = old.split('\n')
+            for hook in reversed(here):
+                lines = remove_hook(lines, hook)
+            for hook in wanted:
+                lines = insert_hook(lines, hook)
+            new = '\n'.join(lines)
+            if new != old:
+                result[file] = new
+        return result
+
+    def record(self, hooks):
+        """Write down what is in the tree; nothing, if that is nothing."""
+        path = self.tree / STATE
+        if not hooks:
+            path.unlink(missing_ok=True)
+            return
+        text = json.dumps([astuple(hook) for hook in hooks], indent=1) + '\n'
+        if not path.exists() or read_text(path) != text:
+            write_text(path, text)
+
+    # What the command line asks for
+
+    def apply(self):
+        """Link and hook up; returns the places that changed."""
+        self.check_links()
+        hooks = self.wanted_hooks()
+        edits = self.edits(hooks)
+        wanted = self.wanted_links()
+        changed = []
+        for place in self.present_links():
+            if place not in wanted:
+                self.drop_link(place)
+                changed.append(place)
+        changed += [place for place in wanted if self.make_link(place)]
+        for file, text in edits.items():
+            write_text(self.tree / file, text)
+        self.record(hooks)
+        return changed + list(edits)
+
+    def revert(self):
+        """Take everything out; returns the places that changed."""
+        edits = self.edits([])
+        for file, text in edits.items():
+            write_text(self.tree / file, text)
+        links = self.present_links()
+        for place in links:
+            self.drop_link(place)
+        self.record([])
+        return list(edits) + links
+
+    def missing(self):
+        """The places that apply would change."""
+        links = self.present_links()
+        wanted = self.wanted_links()
+        places = [place for place in wanted if place not in links]
+        places += [place for place in links if place not in wanted]
+        return places + list(self.edits(self.wanted_hooks()))
+
+    def status(self):
+        """Print what is in the tree; returns whether that is everything."""
+        missing = self.missing()
+        for place in self.present_links():
+            print(f'link {place}')
+        for hook in self.wanted_hooks():
+            if hook.file not in missing:
+                print(f'hook {hook.file}: {hook.line.strip()}')
+        for place in missing:
+            print(f'not up to date: {place}')
+        return not missing
+
+
+def main():
+    """Command line."""
+    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser.add_argument('action', choices=['apply', 'revert', 'status'])
+    parser.add_argument('qemu_dir', metavar='QEMU_DIR')
+    args = parser.parse_args()
+    try:
+        overlay = Overlay(args.qemu_dir)
+        if args.action == 'status':
+            return 0 if overlay.status() else 1
+        for place in getattr(overlay, args.action)():
+            print(f'{args.action}: {place}')
+    except (OverlayError, OSError) as error:
+        print(f'overlay.py: {error}', file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,444 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Debian guests: what is harvested, held against the guest's own account.
+
+Each guest boots a stock Debian kernel to the workload, which touches pages
+as it is told and says which page frames those were.  Then
+
+- recall is whole: every page it touched is young;
+- nothing is invented: no page that it left alone is young.
+
+Rounds are random but the same each time; ``--seed`` makes them others.
+"""
+
+import random
+import threading
+import time
+import unittest
+
+import common
+
+from agelib.emulator import EmulatorError
+from agelib.harvest import PAGE, Harvester
+from agelib.workload import Guest, images_present
+
+OPS = ("load", "store", "atomic", "exec", "mix", "straddle")
+AREA_PAGES = 64 << 20 >> 12
+SHOWN = 8
+
+ARGS = common.parse_args(__doc__.splitlines()[1])
+
+
+class LinuxTest(unittest.TestCase):
+    """One guest for all the tests of a class."""
+
+    accel = "age,thread=multi"
+    options = {}
+    monitors = 2
+    exact = True        # an entry for each page
+    needs = None        # a property that the accelerator may not have
+    guest = None
+
+    @classmethod
+    def setUpClass(cls):
+        if not images_present(ARGS.arch):
+            raise unittest.SkipTest("no guest images: run scripts/build-guest")
+        cls.guest = Guest(ARGS.arch, cls.accel, monitors=cls.monitors,
+                          **cls.options)
+        cls.addClassCleanup(cls.guest.stop)
+        try:
+            cls.guest.__enter__()
+        except EmulatorError as e:
+            if cls.needs and f"'age-accel.{cls.needs}' not found" in str(e):
+                raise unittest.SkipTest(f"no property {cls.needs}") from None
+            raise
+        cls.guest.boot()
+        cls.guest.tell("alloc", AREA_PAGES, "small")
+        cls.cpus = int(cls.guest.hello["cpus"])
+
+    def setUp(self):
+        self.rng = random.Random(f"{ARGS.seed} {self.id()}")
+        self.harvester = Harvester(self.guest.qmp)
+
+    def tearDown(self):
+        self.guest.check()
+
+    def random_touch(self):
+        """The words of a random command."""
+        pattern = self.rng.choice([
+            f"random:{self.rng.getrandbits(32)}:500",
+            f"random:{self.rng.getrandbits(32)}:{self.rng.randint(1, 999)}",
+            f"every:{self.rng.randint(2, 64)}:0", "all"])
+        threads = self.rng.randint(1, self.cpus)
+        return "touch", pattern, self.rng.choice(OPS), threads
+
+    def round(self, touch):
+        """Makes all old, lets the guest touch, and judges what is found."""
+        self.guest.tell("reset")
+        self.harvester.clear()
+        self.guest.tell(*touch)
+        found = self.harvester.harvest(clear=self.rng.random() < 0.5).young
+        self.judge(self.guest.account(), found, " ".join(map(str, touch)))
+
+    def hold(self, op, make_old):
+        """
+        Touches the same pages before and after they are made old.
+
+        Few pages, or the TLB drops them by itself; one vCPU is left for
+        what else the guest does.
+        """
+        seed = self.rng.getrandbits(32)
+        self.guest.tell("hold", f"random:{seed}:6", op,
+                        max(1, self.cpus - 1))
+        try:
+            self.guest.tell("reset")
+            make_old()
+            self.guest.tell("again")
+            found = self.harvester.harvest().young
+            return self.guest.account(), found
+        finally:
+            self.guest.tell("release")
+
+    def judge(self, account, found, what):
+        """Holds a harvest against the account."""
+        self.assertEqual(account.moved, 0, "page frames changed")
+        missed = account.touched - found
+        invented = account.untouched & found if self.exact else set()
+        problems = []
+        if missed:
+            problems.append(f"{len(missed)} of {len(account.touched)} "
+                            "touched pages are not young:" +
+                            self.describe(missed))
+        if invented:
+            problems.append(f"{len(invented)} of {len(account.untouched)} "
+                            "untouched pages are young:" +
+                            self.describe(invented))
+        if problems:
+            self.fail(f"after '{what}': " + "\n".join(problems))
+
+    def describe(self, frames):
+        """Some page frames, each with the entries that lead to it."""
+        lines = []
+        for pfn in sorted(frames)[:SHOWN]:
+            entries = self.walk(pfn)
+            path = " ".join(f"{entry['level']}:{entry['value']:#x}"
+                            for entry in entries)
+            lines.append(f"\n  pfn {pfn:#x}  {path}")
+        if len(frames) > SHOWN:
+            lines.append(f"\n  and {len(frames) - SHOWN} more")
+        return "".join(lines)
+
+    def walk(self, pfn):
+        """The entries on the way to a page frame, the root's first."""
+        answer = self.guest.command("query-age-walk", {"gpa": pfn * PAGE})
+        return answer["entries"]
+
+    def pause(self):
+        """Stops the guest for the rest of a test."""
+        self.guest.command("stop")
+        self.addCleanup(self.guest.command, "cont")
+
+
+class RoundsMixin:
+    """What every guest has to pass."""
+
+    rounds = 3
+
+    def test_rounds(self):
+        """Random patterns; a page that is touched is found, no other."""
+        for _ in range(min(self.rounds, ARGS.rounds)):
+            self.round(self.random_touch())
+
+    def test_held(self):
+        """
+        A flush that has ended makes vCPUs walk again.
+
+        Threads that hold on to their vCPUs touch again what they touched
+        before, with nothing but the flush in between that could take the
+        translations out of their TLBs.
+        """
+        for op in OPS:
+            account, found = self.hold(op, self.harvester.clear)
+            self.judge(account, found, f"hold, {op}")
+
+    def test_each_op(self):
+        """Each kind of access alone makes a page young."""
+        for op in OPS:
+            seed = self.rng.getrandbits(32)
+            self.round(("touch", f"random:{seed}:500", op, self.cpus))
+
+
+class AllMixin(RoundsMixin):
+    """What one guest of each architecture has to pass as well."""
+
+    rounds = ARGS.rounds
+
+    def test_without_flush(self):
+        """
+        Without a flush nothing is invented; what is missed is told.
+
+        Nothing is asserted of it, since it depends on when the guest's own
+        flushes happen to come.
+        """
+        for op in OPS:
+            account, found = self.hold(
+                op, lambda: self.harvester.harvest(flush="none"))
+            self.assertFalse(account.untouched & found)
+            recall = len(account.touched & found) / len(account.touched)
+            common.comment(f"{op}: recall without a flush {recall:.0%}")
+
+    def test_all_pages(self):
+        """Not one of many pages may be missed."""
+        self.round(("touch", "all", "load", self.cpus))
+
+    def test_huge_pages(self):
+        """The guest's own huge pages do not hide which page was touched."""
+        self.guest.tell("alloc", AREA_PAGES, "thp")
+        try:
+            for _ in range(3):
+                self.round(self.random_touch())
+        finally:
+            self.guest.tell("alloc", AREA_PAGES, "small")
+
+    def test_paused(self):
+        """A paused guest can be harvested and touches nothing."""
+        self.guest.tell("reset")
+        self.harvester.clear()
+        self.guest.tell("touch", "every:2:0", "store", self.cpus)
+        account = self.guest.account()
+        self.pause()
+        self.judge(account, self.harvester.harvest(clear=False).young,
+                   "pause, test")
+        self.judge(account, self.harvester.clear().young, "pause, clear")
+        left = self.harvester.harvest().young
+        self.assertFalse(left, "young pages in a paused guest:" +
+                         self.describe(left))
+
+    def test_formats(self):
+        """The three formats tell the same of a guest that stands still."""
+        self.pause()
+        bitmap = self.harvester.harvest(clear=False).young
+        self.assertTrue(bitmap)
+        for kind in ("runs", "count"):
+            young, total = self.harvest_as(kind)
+            self.assertEqual(total, len(bitmap), kind)
+            if kind == "runs":
+                self.assertEqual(young, bitmap)
+
+    def harvest_as(self, kind):
+        """A test of all pages in another format: the set, and the count."""
+        ranges = [self.harvester.range(start, end, clear=False)
+                  for start, end in self.harvester.ranges]
+        answer = self.guest.command("age-test-clear-young", {
+            "ranges": ranges, "format": kind, "flush": "none"}, oob=True)
+        young = set()
+        for part in answer["ranges"]:
+            for run in part.get("runs", []):
+                young.update(range(run["start"] // PAGE, run["end"] // PAGE))
+        return young, sum(part["young-pages"] for part in answer["ranges"])
+
+    def test_walk(self):
+        """Entries lead to the page in the host, and show their flag."""
+        self.guest.tell("reset")
+        self.harvester.clear()
+        self.guest.tell("touch", "every:64:0", "store", 1)
+        account = self.guest.account()
+        sample = self.rng.sample(sorted(account.touched), 16)
+        self.pause()
+        for pfn in sample:
+            self.check_leaf(pfn, accessed=True)
+        self.harvester.clear()
+        for pfn in sample:
+            self.check_leaf(pfn, accessed=False)
+
+    def check_leaf(self, pfn, accessed):
+        """Holds the last entry of a walk against the slot."""
+        leaf = self.walk(pfn)[-1]
+        gpa = pfn * PAGE
+        slot = next(slot for slot in self.harvester.query()["slots"]
+                    if slot["address-space"] == "memory" and
+                    0 <= gpa - slot["gpa"] < slot["size"])
+        self.assertTrue(leaf["leaf"], leaf)
+        self.assertEqual(leaf["address"], slot["hva"] + gpa - slot["gpa"], leaf)
+        self.assertEqual(leaf["accessed"], accessed, leaf)
+
+    def test_two_harvesters(self):
+        """
+        Two who harvest at the same time share what is young.
+
+        One is out of band and the other in the main loop, so that they do
+        run side by side.  A page that one found is old for the other, and
+        no page is lost between them.
+        """
+        self.guest.tell("reset")
+        self.harvester.clear()
+        found = [set(), set()]
+        stop = threading.Event()
+        errors = []
+
+        def keep_harvesting(i):
+            try:
+                mine = Harvester(self.guest.qmps[i], oob=i == 0)
+                while not stop.is_set():
+                    found[i] |= mine.harvest().young
+            except Exception as e:  # pylint: disable=broad-except
+                errors.append(e)
+
+        threads = [threading.Thread(target=keep_harvesting, args=(i,))
+                   for i in range(2)]
+        for thread in threads:
+            thread.start()
+        try:
+            self.touch_for_a_while()
+        finally:
+            stop.set()
+            for thread in threads:
+                thread.join()
+        self.assertFalse(errors)
+        found.append(self.harvester.harvest().young)
+        self.judge(self.guest.account(), set().union(*found),
+                   "two harvesters")
+
+    def touch_for_a_while(self):
+        """Half of the pages, again and again, in all ways."""
+        for i in range(12):
+            self.guest.tell("touch", "random:7:500", OPS[i % 4], self.cpus)
+        self.guest.tell("run", AREA_PAGES // 16, AREA_PAGES // 4,
+                        AREA_PAGES // 64, 100, self.cpus)
+        time.sleep(2)
+        self.guest.tell("stop")
+
+    def test_nothing_lost(self):
+        """
+        What walkers set, harvesters cleared.
+
+        Between two moments at which the guest stands still and everything
+        is old, each bit that was set has been cleared, and has gone with
+        its memory at most.
+        """
+        before = self.counters_when_old()
+        for _ in range(3):
+            self.guest.tell(*self.random_touch())
+            self.harvester.harvest()
+        after = self.counters_when_old()
+        change = {name: after[name] - before[name] for name in after}
+        self.assertGreater(change["accessed-set"], 0)
+        self.assertEqual(change["accessed-set"],
+                         change["cleared"] + change["zapped"], change)
+
+    def counters_when_old(self):
+        """The counters at a moment at which no page is young."""
+        self.guest.command("stop")
+        try:
+            self.harvester.clear()
+            return self.harvester.query()["counters"]
+        finally:
+            self.guest.command("cont")
+
+    def test_background(self):
+        """Harvests under way while the guest keeps touching miss nothing."""
+        self.guest.tell("reset")
+        self.harvester.clear()
+        found = set()
+        self.guest.tell("run", AREA_PAGES // 8, AREA_PAGES // 2,
+                        AREA_PAGES // 64, 50, self.cpus)
+        for _ in range(20):
+            time.sleep(0.1)
+            found |= self.harvester.harvest().young
+        self.guest.tell("stop")
+        found |= self.harvester.harvest().young
+        self.judge(self.guest.account(), found, "background pattern")
+
+
+class NoADMixin:
+    """Without accessed bits of the hardware: what the fallback can tell."""
+
+    accel = "age,thread=multi,hw-ad=off"
+    needs = "hw-ad"
+
+    def fallback(self, ranges, allowed=True):
+        """One harvest of some ranges, with the fallback or without."""
+        answer = self.guest.command("age-test-clear-young", {
+            "ranges": [{"start": start, "end": end}
+                       for start, end in ranges],
+            "fallback": allowed, "flush": "request", "format": "count"})
+        self.harvester.wait_flush()
+        return answer
+
+    def test_refused(self):
+        """The refusal has a reason, and consumes nothing."""
+        info = self.harvester.query()
+        self.assertFalse(info["test-clear-young"])
+        self.assertTrue(info["reason"])
+        self.pause()
+        answer = self.fallback(self.harvester.ranges, allowed=False)
+        self.assertEqual(answer["young"], 0)
+        for part in answer["ranges"]:
+            self.assertFalse(part["handled"])
+            self.assertTrue(part["reason"])
+        self.assertEqual(self.fallback(self.harvester.ranges)["young"], 1)
+        self.assertEqual(self.fallback(self.harvester.ranges)["young"], 0)
+
+    def test_pages(self):
+        """Asked page by page, the fallback tells which were touched."""
+        for op in OPS:
+            self.guest.tell("reset")
+            self.fallback(self.harvester.ranges)
+            seed = self.rng.getrandbits(32)
+            self.guest.tell("touch", f"random:{seed}:500", op, self.cpus)
+            account = self.guest.account()
+            for pages, young in ((account.touched, 1), (account.untouched, 0)):
+                for pfn in self.rng.sample(sorted(pages), 32):
+                    page = (pfn * PAGE, (pfn + 1) * PAGE)
+                    self.assertEqual(self.fallback([page])["young"], young,
+                                     f"{op}: pfn {pfn:#x}")
+
+
+def guest_class(name, *mixins, **attributes):
+    """A class for one kind of guest."""
+    return type(name, mixins + (LinuxTest,), attributes)
+
+
+def guests_x86_64():
+    """The guests of x86-64."""
+    return [
+        guest_class("Q35Multi", AllMixin, options={"smp": 4}),
+        guest_class("Q35Single", RoundsMixin, accel="age,thread=single",
+                    rounds=ARGS.rounds),
+        guest_class("Pc", RoundsMixin, options={"machine": "pc", "smp": 2}),
+        # Of microvm's clocks Linux knows only one that the TSC can be
+        # held against.  On a busy host that fails, and it waits forever.
+        guest_class("Microvm", RoundsMixin,
+                    options={"machine": "microvm", "smp": 2,
+                             "append": "tsc_early_khz=2000000"}),
+        guest_class("LargePages", RoundsMixin, exact=False,
+                    accel="age,page-size=2m"),
+        guest_class("NoAD", NoADMixin),
+    ]
+
+
+def guests_aarch64():
+    """The guests of arm64."""
+    return [
+        guest_class("VirtMulti", AllMixin, options={"smp": 4}),
+        guest_class("VirtSingle", RoundsMixin, accel="age,thread=single",
+                    rounds=ARGS.rounds),
+        guest_class("CortexA72", RoundsMixin,
+                    options={"cpu": "cortex-a72", "smp": 3}),
+        guest_class("El2", RoundsMixin,
+                    options={"machine": "virt,virtualization=on"}),
+        guest_class("LargePages", RoundsMixin, exact=False,
+                    accel="age,page-size=2m"),
+        guest_class("NoAD", NoADMixin),
+    ]
+
+
+def main():
+    """Runs the guests of one architecture."""
+    guests = {"x86_64": guests_x86_64, "aarch64": guests_aarch64}
+    common.run_classes(guests[ARGS.arch](), ARGS.only)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,145 @@
+#!/usr/bin/python3
+#
+# Style of the sources: QEMU's checkpatch.pl and a few rules of our own
+#
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Print TAP: one result a file and rule set."""
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+CHECKPATCH = ROOT / 'qemu-src/scripts/checkpatch.pl'
+
+# The rest of the top level is not ours, or no source.
+PLACES = ['.ci', 'accel', 'configs', 'hw', 'include', 'meson.build',
+          'meson.options', 'qapi', 'scripts', 'tests']
+
+# Kinds of file that must name their license.
+LICENSED = {'.c', '.h', '.inc', '.S', '.py', '.sh', '.json', '.mak'}
+LICENSED_NAMES = {'meson.build', 'meson.options', 'Kconfig'}
+
+WIDTH = 80
+
+# Programs that run in a guest use libc: no QEMU there, nor its rules for it.
+GUEST_PLACES = ['scripts/guest']
+QEMU_ONLY = ['qemu_', 'architecture specific defines']
+
+
+def sources():
+    """Every file of ours, as a path below the root."""
+    found = []
+    for place in PLACES:
+        top = ROOT / place
+        paths = sorted(top.rglob('*')) if top.is_dir() else [top]
+        found += [path.relative_to(ROOT) for path in paths
+                  if path.is_file() and '__pycache__' not in path.parts]
+    return found
+
+
+def is_c(path):
+    """C sources and headers, those that are included in bits too."""
+    return path.suffix in {'.c', '.h'} or path.name.endswith('.h.inc')
+
+
+def first_line(path):
+    """The first line of a file, if it is text."""
+    with open(ROOT / path, encoding='utf-8', errors='replace') as file:
+        return file.readline()
+
+
+def is_shell(path):
+    """Scripts for a shell, which have no suffix here."""
+    line = first_line(path)
+    return line.startswith('#!') and line.rstrip().endswith('sh')
+
+
+def needs_license(path):
+    """Whether the file has to say under which license it is."""
+    return (path.suffix in LICENSED or path.name in LICENSED_NAMES
+            or first_line(path).startswith('#!'))
+
+
+def own_rules(path):
+    """Complaints of our own rules about one file."""
+    text = (ROOT / path).read_text(encoding='utf-8', errors='replace')
+    lines = text.split('\n')
+    found = []
+    if needs_license(path) and not any('SPDX-License-Identifier:' in line
+                                       for line in lines[:40]):
+        found.append(f'{path}:1: no SPDX-License-Identifier')
+    if text and not text.endswith('\n'):
+        found.append(f'{path}:{len(lines)}: no newline at the end')
+    for number, line in enumerate(lines, 1):
+        where = f'{path}:{number}'
+        if line != line.rstrip():
+            found.append(f'{where}: white space at the end of the line')
+        if is_c(path) and '\t' in line:
+            found.append(f'{where}: tab')
+        if is_c(path) and len(line) > WIDTH:
+            found.append(f'{where}: {len(line)} columns, {WIDTH} are the limit')
+    return found
+
+
+def run(command):
+    """The complaints that a program prints."""
+    done = subprocess.run(command, cwd=ROOT, text=True, errors='replace',
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                          check=False)
+    if done.returncode == 0:
+        return []
+    return done.stdout.splitlines() or [f'exit status {done.returncode}']
+
+
+def checkpatch(path):
+    """Complaints of QEMU's own checker; warnings count."""
+    found = run(['perl', str(CHECKPATCH), '--no-tree', '--strict', '--terse',
+                 '--no-summary', '--file', str(path)])
+    if any(path.is_relative_to(place) for place in GUEST_PLACES):
+        found = [line for line in found
+                 if not any(words in line for words in QEMU_ONLY)]
+    return found
+
+
+def shellcheck(path):
+    """Complaints of shellcheck."""
+    return run(['shellcheck', '--format=gcc', str(path)])
+
+
+def plan():
+    """[(description, check or reason to skip, path)]"""
+    all_files = sources()
+    c_files = [path for path in all_files if is_c(path)]
+    shell = [path for path in all_files if is_shell(path)]
+    have_shellcheck = shutil.which('shellcheck')
+    tests = [('rules', own_rules, path) for path in all_files]
+    tests += [('checkpatch', checkpatch if CHECKPATCH.exists() else 'no QEMU',
+               path) for path in c_files]
+    tests += [('shellcheck', shellcheck if have_shellcheck
+               else 'shellcheck is not installed', path) for path in shell]
+    return tests
+
+
+def main():
+    """Run all; the exit status is that of a TAP program."""
+    # checkpatch reads its arguments and nothing else.
+    os.environ['LC_ALL'] = 'C.UTF-8'
+    tests = plan()
+    print(f'1..{len(tests)}')
+    for number, (name, check, path) in enumerate(tests, 1):
+        if isinstance(check, str):
+            print(f'ok {number} {name} {path} # SKIP {check}')
+            continue
+        complaints = check(path)
+        for line in complaints:
+            print(f'# {line}')
+        verdict = 'not ok' if complaints else 'ok'
+        print(f'{verdict} {number} {name} {path}', flush=True)
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,205 @@
+/*
+ * What the unit tests of the page table share
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/rcu.h"
+#include "pt-util.h"
+
+/* Stage 2 on a processor without FEAT_HAFT: no flags in table descriptors */
+static AgeFormat format_no_haft;
+
+static const Shape shapes[] = {
+    { "ept-36", &age_format_ept, 36, 3, 1 },
+    { "ept-48", &age_format_ept, 48, 3, 1 },
+    { "ept-57", &age_format_ept, 57, 4, 1 },
+    { "stage2-32", &age_format_stage2, 32, 1, 4 },
+    { "stage2-34", &age_format_stage2, 34, 1, 16 },
+    { "stage2-36", &age_format_stage2, 36, 2, 1 },
+    { "stage2-40", &age_format_stage2, 40, 2, 2 },
+    { "stage2-43", &age_format_stage2, 43, 2, 16 },
+    { "stage2-48", &age_format_stage2, 48, 3, 1 },
+    { "stage2-no-haft-40", &format_no_haft, 40, 2, 2 },
+};
+
+void shape_add_tests(const char *prefix, ShapeTest *func)
+{
+    format_no_haft = age_format_stage2;
+    format_no_haft.table_accessed = 0;
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(shapes); i++) {
+        g_autofree char *path = g_strdup_printf("%s/%s", prefix,
+                                                shapes[i].name);
+
+        g_test_add_data_func(path, &shapes[i], (GTestDataFunc)func);
+    }
+}
+
+int shape_max_leaf(const Shape *shape)
+{
+    return MIN(shape->root_height, AGE_MAX_LEAF_HEIGHT);
+}
+
+void shape_init(AgePageTable *pt, const Shape *shape)
+{
+    g_assert_true(age_pt_init(pt, shape->fmt, shape->gpa_bits,
+                              shape_max_leaf(shape)));
+    g_assert_cmpint(pt->geo.root_height, ==, shape->root_height);
+    g_assert_cmpuint(pt->geo.root_tables, ==, shape->root_tables);
+}
+
+#ifdef AGE_TEST_TSAN
+char tsan_rcu;
+
+/*
+ * liburcu hands its own memory from thread to thread, by means that
+ * ThreadSanitizer does not see into.
+ */
+const char *__tsan_default_suppressions(void);
+
+const char *__tsan_default_suppressions(void)
+{
+    return "called_from_lib:liburcu\n";
+}
+#endif
+
+void settle(void)
+{
+    rcu_barrier();
+    tsan_acquire_rcu();
+}
+
+void shape_free(AgePageTable *pt)
+{
+    age_pt_destroy(pt);
+    for (int h = 0; h <= AGE_MAX_HEIGHT; h++) {
+        g_assert_cmpuint(pt->tables[h], ==, 0);
+    }
+}
+
+void shape_destroy(AgePageTable *pt)
+{
+    settle();
+    shape_free(pt);
+}
+
+void reader_register(void)
+{
+    rcu_register_thread();
+}
+
+void reader_unregister(void)
+{
+    rcu_unregister_thread();
+}
+
+void reader_lock(void)
+{
+    rcu_read_lock();
+}
+
+void reader_unlock(void)
+{
+    tsan_release_rcu();
+    rcu_read_unlock();
+}
+
+uint64_t rnd_below(uint64_t n)
+{
+    uint64_t high = (uint32_t)g_test_rand_int();
+
+    return ((high << 32) | (uint32_t)g_test_rand_int()) % n;
+}
+
+uint64_t frame_of(uint64_t gpa)
+{
+    uint64_t top = 1ULL << 46;
+
+    return top | (gpa & (top - 1));
+}
+
+uint64_t map_gpa(AgePageTable *pt, uint64_t gpa, int height)
+{
+    uint64_t frame = frame_of(gpa) & -age_height_size(height);
+    uint64_t leaf = age_make_leaf(pt->fmt, frame, height, AGE_LEAF_RW);
+    AgePath path;
+
+    return age_pt_map(pt, gpa, leaf, height, &path);
+}
+
+AgeMarked touch_gpa(const AgePageTable *pt, uint64_t gpa, bool write)
+{
+    AgePath path;
+
+    g_assert_cmphex(age_pt_walk(pt, gpa, &path), !=, 0);
+    return age_pt_mark(pt, &path, write);
+}
+
+void map_young(AgePageTable *pt, uint64_t gpa, int height)
+{
+    g_assert_cmphex(map_gpa(pt, gpa, height), !=, 0);
+    g_assert_true(touch_gpa(pt, gpa, false).accessed);
+}
+
+static void visit_table(const AgeFormat *fmt, uint64_t *table,
+                        unsigned entries, int height, uint64_t gpa,
+                        TreeVisit *visit, void *opaque)
+{
+    for (unsigned i = 0; i < entries; i++) {
+        uint64_t first = gpa + ((uint64_t)i << (12 + 9 * height));
+        AgeDecoded d;
+
+        fmt->decode(table[i], height, &d);
+        if (!d.present) {
+            /* Harvest relies on it. */
+            g_assert_cmphex(table[i], ==, 0);
+            continue;
+        }
+        visit(&table[i], height, first, &d, opaque);
+        if (!d.leaf) {
+            visit_table(fmt, (uint64_t *)(uintptr_t)d.address, 512,
+                        height - 1, first, visit, opaque);
+        }
+    }
+}
+
+void tree_visit(const AgePageTable *pt, TreeVisit *visit, void *opaque)
+{
+    visit_table(pt->fmt, pt->root, pt->geo.root_tables * 512,
+                pt->geo.root_height, 0, visit, opaque);
+}
+
+static void count_entry(uint64_t *ptr, int height, uint64_t gpa,
+                        const AgeDecoded *d, void *opaque)
+{
+    TreeCount *c = opaque;
+
+    if (d->leaf) {
+        c->leaves++;
+        c->young += d->accessed;
+        c->dirty += d->dirty;
+    } else {
+        c->tables[height - 1]++;
+        c->young_tables += d->accessed;
+    }
+}
+
+TreeCount tree_count(const AgePageTable *pt)
+{
+    TreeCount c = {};
+
+    c.tables[pt->geo.root_height] = pt->geo.root_tables;
+    tree_visit(pt, count_entry, &c);
+    return c;
+}
+
+void check_tables(const AgePageTable *pt)
+{
+    TreeCount c = tree_count(pt);
+
+    for (int h = 0; h <= AGE_MAX_HEIGHT; h++) {
+        g_assert_cmpuint(pt->tables[h], ==, c.tables[h]);
+    }
+}

@@ -1,0 +1,37 @@
+/*
+ * Memory for table pages, for the sanitizers
+ *
+ * Stands in for accel/age/table-pool.c, which reuses tables behind the back
+ * of AddressSanitizer and ThreadSanitizer.  Here each table is an allocation
+ * of its own, so that a use after the free is seen.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "format.h"
+#include "table-pool.h"
+
+uint64_t *age_table_alloc(void)
+{
+    return age_root_alloc(1);
+}
+
+void age_table_free(uint64_t *table)
+{
+    free(table);
+}
+
+uint64_t *age_root_alloc(unsigned tables)
+{
+    size_t size = tables * AGE_PAGE_SIZE;
+    void *p = aligned_alloc(size, size);
+
+    g_assert_nonnull(p);
+    return memset(p, 0, size);
+}
+
+void age_root_free(uint64_t *root)
+{
+    free(root);
+}
