@@ -360,13 +360,21 @@ static uint64_t split_block(AgePageTable *pt, uint64_t *ptr, uint64_t block,
     return entry;
 }
 
-static void zap_leaf(AgePageTable *pt, uint64_t *ptr)
+/*
+ * Returns what is there then.  That may be a table, if a walker took the
+ * block out by age_pt_remap() and mapped a page: so not by an exchange.
+ */
+static uint64_t zap_leaf(AgePageTable *pt, uint64_t *ptr, uint64_t leaf)
 {
-    uint64_t old = qatomic_xchg(ptr, 0);
+    uint64_t seen = qatomic_cmpxchg(ptr, leaf, 0);
 
-    if (old & pt->fmt->accessed) {
+    if (seen != leaf) {
+        return seen;
+    }
+    if (leaf & pt->fmt->accessed) {
         qatomic_inc(&pt->zapped);
     }
+    return 0;
 }
 
 static void zap_table(AgePageTable *pt, AgeGarbage *g, uint64_t *table,
@@ -383,11 +391,8 @@ static void zap_entry(AgePageTable *pt, AgeGarbage *g, uint64_t *ptr,
 
     while (age_entry_present(fmt, entry)) {
         if (age_entry_leaf(fmt, entry, height)) {
-            if (whole) {
-                zap_leaf(pt, ptr);
-                return;
-            }
-            entry = split_block(pt, ptr, entry, height);
+            entry = whole ? zap_leaf(pt, ptr, entry)
+                          : split_block(pt, ptr, entry, height);
         } else if (whole) {
             /* A table entry changes in its accessed flag only. */
             qatomic_set(ptr, 0);

@@ -14,12 +14,13 @@
  *
  * Who may do what at the same time:
  *
- * - Any number of walkers (age_pt_walk(), age_pt_map(), age_pt_mark()) and
- *   harvesters (harvest.h), in RCU read-side critical sections, without a
- *   lock.  An entry changes by one atomic operation: from zero by cmpxchg
- *   when it is installed, its accessed and dirty flags by cmpxchg when they
- *   are set, by an atomic AND (or cmpxchg) when they are cleared, to zero by
- *   an exchange when it is zapped.
+ * - Any number of walkers (age_pt_walk(), age_pt_map(), age_pt_remap(),
+ *   age_pt_mark()) and harvesters (harvest.h), in RCU read-side critical
+ *   sections, without a lock.  An entry changes by one atomic operation: from
+ *   zero by cmpxchg when it is installed, its accessed and dirty flags by
+ *   cmpxchg when they are set, by an atomic AND (or cmpxchg) when they are
+ *   cleared, to zero by cmpxchg when it is zapped, or by a store if it is a
+ *   table.
  * - One caller of age_pt_zap() at a time.
  *
  * A table that was unhooked is freed after a grace period, so whoever still
