@@ -26,18 +26,21 @@
 /* EPT with four levels, or stage 2 that starts at level 0 */
 #define AGE_GPA_BITS    48
 
-AgeState age_state;
+AgeState age_state = {
+    .hw_ad = true,
+};
 bool age_allowed;
 
-static const AgeFormat *target_format(void)
+/* The format for this emulator's target; NULL if there is none */
+static const AgeFormat *target_format(bool hw_ad)
 {
     if (g_str_equal(target_name(), "x86_64") ||
         g_str_equal(target_name(), "i386")) {
-        return &age_format_ept;
+        return hw_ad ? &age_format_ept : &age_format_ept_no_ad;
     }
     if (g_str_equal(target_name(), "aarch64") ||
         g_str_equal(target_name(), "arm")) {
-        return &age_format_stage2;
+        return hw_ad ? &age_format_stage2 : &age_format_stage2_no_ad;
     }
     return NULL;
 }
@@ -55,7 +58,7 @@ static AccelClass *tcg_class(void)
  */
 static void check_machine(void)
 {
-    if (!target_format()) {
+    if (!target_format(true)) {
         error_report("age: no second-stage page table format for %s guests",
                      target_name());
         exit(1);
@@ -78,13 +81,16 @@ static int age_init_machine(MachineState *ms)
     if (ret < 0) {
         return ret;
     }
-    mmu->fmt = target_format();
+    mmu->fmt = target_format(age_state.hw_ad);
+    mmu->flush = age_vcpu_request_flush;
     mmu->gpa_bits = AGE_GPA_BITS;
     mmu->leaf_height = age_state.page_size;
     if (!age_mmu_init(mmu, "age")) {
         return -EINVAL;
     }
     age_allowed = true;
+    /* Its properties can be reached at /machine/age then. */
+    object_property_add_child(OBJECT(ms), "age", OBJECT(current_accel()));
     return 0;
 }
 
@@ -137,7 +143,11 @@ static int age_get_page_size(Object *obj, Error **errp)
 /* The enumeration is in the order of heights. */
 static void age_set_page_size(Object *obj, int value, Error **errp)
 {
-    QEMU_BUILD_BUG_ON(AGE_PAGE_SIZE_1G != AGE_MAX_LEAF_HEIGHT);
+    QEMU_BUILD_BUG_ON(AGE_LEAF_SIZE_1G != AGE_MAX_LEAF_HEIGHT);
+    if (age_enabled()) {
+        error_setg(errp, "page-size can't be changed after the start");
+        return;
+    }
     age_state.page_size = value;
 }
 
@@ -151,6 +161,33 @@ static void age_set_flush(Object *obj, int value, Error **errp)
     age_state.flush = value;
 }
 
+static bool age_get_hw_ad(Object *obj, Error **errp)
+{
+    return age_state.hw_ad;
+}
+
+static void age_set_hw_ad(Object *obj, bool value, Error **errp)
+{
+    if (age_enabled() && value != age_state.hw_ad) {
+        age_mmu_set_format(&age_state.mmu, target_format(value));
+    }
+    age_state.hw_ad = value;
+}
+
+static bool age_get_protected(Object *obj, Error **errp)
+{
+    return age_state.mmu.protected_guest;
+}
+
+static void age_set_protected(Object *obj, bool value, Error **errp)
+{
+    if (value && target_format(true) != &age_format_stage2) {
+        error_setg(errp, "only Arm guests can be protected");
+        return;
+    }
+    qatomic_set(&age_state.mmu.protected_guest, value);
+}
+
 static void age_accel_class_init(ObjectClass *oc, void *data)
 {
     AccelClass *ac = ACCEL_CLASS(oc);
@@ -162,8 +199,8 @@ static void age_accel_class_init(ObjectClass *oc, void *data)
     ac->has_memory = age_has_memory;
     ac->allowed = &age_allowed;
 
-    object_class_property_add_enum(oc, "page-size", "AgePageSize",
-                                   &AgePageSize_lookup,
+    object_class_property_add_enum(oc, "page-size", "AgeLeafSize",
+                                   &AgeLeafSize_lookup,
                                    age_get_page_size, age_set_page_size);
     object_class_property_set_description(oc, "page-size",
         "Largest piece of memory that one page table leaf maps");
@@ -172,6 +209,15 @@ static void age_accel_class_init(ObjectClass *oc, void *data)
                                    age_get_flush, age_set_flush);
     object_class_property_set_description(oc, "flush",
         "What a harvest does about the TLBs of the vCPUs by default");
+
+    object_class_property_add_bool(oc, "hw-ad", age_get_hw_ad, age_set_hw_ad);
+    object_class_property_set_description(oc, "hw-ad",
+        "Accessed bits are set by hardware, rather than by faults");
+
+    object_class_property_add_bool(oc, "protected", age_get_protected,
+                                   age_set_protected);
+    object_class_property_set_description(oc, "protected",
+        "The guest is protected from the host, so that harvests are refused");
 }
 
 /* instance_size is the parent's: TCG's state is private to TCG. */

@@ -21,7 +21,7 @@
 #include "exec/exec-all.h"
 #include "vcpu.h"
 
-/* A copy of a class's operations.  @tcg_ops comes first for no reason. */
+/* A copy of a class's operations, and what it is a copy of */
 typedef struct AgeTCGOps {
     TCGCPUOps tcg_ops;
     const TCGCPUOps *parent;
@@ -44,16 +44,15 @@ static void vcpu_access(CPUState *cpu, hwaddr gpa, MemTxAttrs attrs,
                         MMUAccessType access_type)
 {
     AccelCPUState *vcpu = cpu->accel;
-    int asidx = cpu_asidx_from_attrs(cpu, attrs);
-    int index;
+    /* What cpu_asidx_from_attrs() comes to on both architectures */
+    int asidx = attrs.secure;
 
-    if (!vcpu || asidx >= AGE_VCPU_SPACES || vcpu->space[asidx] < 0) {
+    if (!vcpu || !vcpu->walker.space[asidx]) {
         return;
     }
-    index = vcpu->space[asidx];
+    /* Most of TCG runs in such a section already, but not all of it. */
     RCU_READ_LOCK_GUARD();
-    age_walk(&vcpu->walker, vcpu->mmu->space[index], index, gpa,
-             access_type == MMU_DATA_STORE);
+    age_walk(&vcpu->walker, asidx, gpa, access_type == MMU_DATA_STORE);
 }
 
 /* Arm: the hook says what to install, and its caller installs it. */

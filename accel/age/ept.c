@@ -3,7 +3,14 @@
  *
  * Intel SDM volume 3, "The Extended Page Table Mechanism (EPT)": the tables
  * "Format of an EPT ... Entry" and section "Accessed and Dirty Flags for
- * EPT".  The flags are there because bit 6 of the EPT pointer is set.
+ * EPT".  The flags are there if bit 6 of the EPT pointer is set.
+ *
+ * If it is not, aging takes the permissions away, so that the next access is
+ * an EPT violation, and keeps them in bits that hardware ignores.  The places
+ * are those of Linux's arch/x86/kvm/mmu/spte.h: bit 11 says that the entry is
+ * present though it permits nothing, R and X go up by 54, and bit 58 says that
+ * W may come back.  Bit 8, which hardware ignores then, still tells whether
+ * the page was accessed.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -21,6 +28,9 @@
 #define EPT_LARGE           (1ULL << 7)
 #define EPT_ACCESSED        (1ULL << 8)
 #define EPT_DIRTY           (1ULL << 9)
+#define EPT_MMU_PRESENT     (1ULL << 11)
+#define EPT_MMU_WRITABLE    (1ULL << 58)
+#define EPT_TRACK_SHIFT     54
 #define EPT_ADDRESS         0x000ffffffffff000ULL
 
 /* Level 1 is the page table; 4 the PML4, 5 the PML5. */
@@ -52,7 +62,7 @@ static const char *ept_memory_type(uint64_t entry)
 static void ept_decode(uint64_t entry, int height, AgeDecoded *out)
 {
     *out = (AgeDecoded) { .present = entry & EPT_RWX };
-    if (!out->present) {
+    if (!(entry & (EPT_RWX | EPT_MMU_PRESENT))) {
         return;
     }
     out->leaf = height == 0 || (entry & EPT_LARGE);
@@ -67,22 +77,40 @@ static void ept_decode(uint64_t entry, int height, AgeDecoded *out)
     }
 }
 
+/* What both have in common */
+#define EPT_FORMAT                      \
+    .name = "ept",                      \
+    .present = EPT_MMU_PRESENT,         \
+    .leaf_mask = EPT_LARGE,             \
+    .leaf_value = EPT_LARGE,            \
+    .address = EPT_ADDRESS,             \
+    .accessed = EPT_ACCESSED,           \
+    .write = EPT_WRITE,                 \
+    .table = EPT_MMU_PRESENT | EPT_RWX, \
+    .page = 0,                          \
+    .block = EPT_LARGE,                 \
+    .leaf_ro = EPT_LEAF_RO,             \
+    .level = ept_level,                 \
+    .geometry = ept_geometry,           \
+    .decode = ept_decode
+
+#define EPT_LEAF_RO \
+    (EPT_MMU_PRESENT | EPT_READ | EPT_EXECUTE | EPT_MEMTYPE_WB)
+
 const AgeFormat age_format_ept = {
-    .name = "ept",
-    .present = EPT_RWX,
-    .leaf_mask = EPT_LARGE,
-    .leaf_value = EPT_LARGE,
-    .address = EPT_ADDRESS,
-    .accessed = EPT_ACCESSED,
+    EPT_FORMAT,
+    .hw_ad = true,
     .table_accessed = EPT_ACCESSED,
     .dirty = EPT_DIRTY,
     .writable = EPT_WRITE,
-    .table = EPT_RWX,
-    .page = 0,
-    .block = EPT_LARGE,
-    .leaf_rw = EPT_RWX | EPT_MEMTYPE_WB,
-    .leaf_ro = EPT_READ | EPT_EXECUTE | EPT_MEMTYPE_WB,
-    .level = ept_level,
-    .geometry = ept_geometry,
-    .decode = ept_decode,
+    .leaf_rw = EPT_LEAF_RO | EPT_WRITE,
+};
+
+const AgeFormat age_format_ept_no_ad = {
+    EPT_FORMAT,
+    .hw_ad = false,
+    .writable = EPT_MMU_WRITABLE,
+    .track = EPT_READ | EPT_EXECUTE,
+    .track_shift = EPT_TRACK_SHIFT,
+    .leaf_rw = EPT_LEAF_RO | EPT_MMU_WRITABLE,
 };

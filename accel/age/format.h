@@ -40,7 +40,8 @@ typedef enum AgeLeafType {
 /**
  * AgeDecoded: an entry taken apart, for people and for tests
  *
- * @present: the walk may go on through this entry
+ * @present: hardware can go on through this entry.  Not so for a leaf whose
+ *     permissions were taken away; the rest is told all the same
  * @leaf: it maps memory, rather than pointing to the next table
  * @read, @write, @execute: what the entry alone permits
  * @accessed, @dirty: the flags that hardware sets
@@ -75,7 +76,10 @@ typedef struct AgeGeometry {
  *
  * Masks rather than functions, because walker and harvest test them on every
  * entry.  An entry that is not present is all zeroes, so that testing
- * @accessed alone says whether a leaf is young.
+ * @accessed alone says whether a leaf is young.  An architecture has two of
+ * these, with and without hardware that sets the flags; they agree on what is
+ * present, what is a leaf, and where the address and the accessed flag of a
+ * leaf are, so that tables can go from one to the other while they are used.
  *
  * @name: "ept" or "stage2"
  * @present: the entry is present if any of these bits is set
@@ -85,7 +89,13 @@ typedef struct AgeGeometry {
  * @accessed: accessed flag of a leaf
  * @table_accessed: accessed flag of a table entry, 0 if the format has none
  * @dirty: set once the page was written
- * @writable: a leaf permits writes if any of these bits is set
+ * @writable: the page may be written if any of these bits is set in its leaf
+ * @write: the leaf permits a write now.  Differs from @writable only where
+ *     aging takes permissions away
+ * @track: permissions that are taken away from an old leaf, as there is no
+ *     hardware to set its accessed flag; 0 if they are not
+ * @track_shift: how far up they are kept meanwhile
+ * @hw_ad: hardware sets the accessed flags, and the dirty flags
  * @table: bits of a new table entry, without address and accessed flag
  * @page, @block: bits of a new leaf at height 0 and above it
  * @leaf_rw, @leaf_ro: further bits of a new leaf, by #AgeLeafType
@@ -104,6 +114,10 @@ typedef struct AgeFormat {
     uint64_t table_accessed;
     uint64_t dirty;
     uint64_t writable;
+    uint64_t write;
+    uint64_t track;
+    unsigned track_shift;
+    bool hw_ad;
     uint64_t table;
     uint64_t page;
     uint64_t block;
@@ -115,7 +129,9 @@ typedef struct AgeFormat {
 } AgeFormat;
 
 extern const AgeFormat age_format_ept;
+extern const AgeFormat age_format_ept_no_ad;
 extern const AgeFormat age_format_stage2;
+extern const AgeFormat age_format_stage2_no_ad;
 
 /* log2 of the bytes that one entry at @height covers */
 static inline unsigned age_height_shift(int height)
@@ -158,7 +174,38 @@ static inline uint64_t age_accessed_mask(const AgeFormat *fmt, bool leaf)
     return leaf ? fmt->accessed : fmt->table_accessed;
 }
 
-/* An old leaf */
+/* What @leaf becomes when it is aged */
+static inline uint64_t age_leaf_old(const AgeFormat *fmt, uint64_t leaf)
+{
+    leaf &= ~fmt->accessed;
+    if (fmt->track) {
+        leaf |= (leaf & fmt->track) << fmt->track_shift;
+        leaf &= ~(fmt->track | fmt->write);
+    }
+    return leaf;
+}
+
+/* What @leaf becomes when it is used, for a store if @write */
+static inline uint64_t age_leaf_young(const AgeFormat *fmt, uint64_t leaf,
+                                      bool write)
+{
+    leaf |= fmt->accessed | (write ? fmt->dirty : 0);
+    if (fmt->track) {
+        leaf |= (leaf >> fmt->track_shift) & fmt->track;
+        leaf &= ~(fmt->track << fmt->track_shift);
+        leaf |= write ? fmt->write : 0;
+    }
+    return leaf;
+}
+
+/* What @leaf maps and how, whatever flags it has now */
+static inline uint64_t age_leaf_mapping(const AgeFormat *fmt, uint64_t leaf)
+{
+    leaf = age_leaf_young(fmt, leaf, false) & ~(fmt->accessed | fmt->dirty);
+    return fmt->track ? leaf & ~fmt->write : leaf;
+}
+
+/* A leaf that is old and clean, though nothing is taken away from it yet */
 static inline uint64_t age_make_leaf(const AgeFormat *fmt, uint64_t frame,
                                      int height, AgeLeafType type)
 {

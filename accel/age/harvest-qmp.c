@@ -8,19 +8,21 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/base64.h"
 #include "qemu/bitmap.h"
 #include "qemu/bswap.h"
-#include "qemu/units.h"
+#include "qemu/timer.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-age.h"
-#include "system/replay.h"
 #include "age-int.h"
-#include "bitrange.h"
+#include "ranges.h"
 #include "vcpu.h"
 
-/* Bounds on a command, so that it ends soon and can't exhaust memory */
-#define MAX_PAGES   (128 * GiB / AGE_PAGE_SIZE)
-#define MAX_RANGES  65536
+/*
+ * Young runs that one command lists.  Each is an object of several KiB until
+ * it has become text, and it is the guest who chooses how many there are.
+ */
+#define MAX_RUNS    65536
 
 /**
  * HarvestRange: a range of the command on its way from argument to result
@@ -32,7 +34,9 @@
  * @map_bytes: length of what was given
  * @young: bits of the young pages
  * @young_pages: how many they are
- * @reason: why it was not handled; NULL if it was
+ * @fallback: fallbacks are allowed
+ * @fallback_young: a fallback found a young page
+ * @answers: how each secondary MMU answered
  */
 typedef struct HarvestRange {
     const AgeRange *arg;
@@ -41,14 +45,23 @@ typedef struct HarvestRange {
     size_t map_bytes;
     unsigned long *young;
     uint64_t young_pages;
-    const char *reason;
+    bool fallback;
+    bool fallback_young;
+    AgeAnswerList *answers;
 } HarvestRange;
 
 static void range_clear(HarvestRange *r)
 {
     g_free(r->map);
     g_free(r->young);
+    qapi_free_AgeAnswerList(r->answers);
 }
+
+static const AgeAnswerHow how_to_qapi[] = {
+    [AGE_HOW_BITMAP] = AGE_ANSWER_HOW_BITMAP,
+    [AGE_HOW_CLEAR_YOUNG] = AGE_ANSWER_HOW_CLEAR_YOUNG,
+    [AGE_HOW_REFUSED] = AGE_ANSWER_HOW_REFUSED,
+};
 
 static size_t words_of(uint64_t pages)
 {
@@ -63,45 +76,7 @@ static void swap_words(unsigned long *map, size_t words)
     }
 }
 
-static bool range_error(const HarvestRange *r, unsigned i, Error **errp,
-                        const char *what)
-{
-    error_setg(errp, "ranges[%u] (0x%" PRIx64 " to 0x%" PRIx64 ") %s",
-               i, r->arg->start, r->arg->end, what);
-    return false;
-}
-
-static bool check_addresses(HarvestRange *r, unsigned i, Error **errp)
-{
-    uint64_t start = r->arg->start, end = r->arg->end;
-
-    if (!QEMU_IS_ALIGNED(start | end, AGE_PAGE_SIZE)) {
-        return range_error(r, i, errp, "is not aligned to 4096");
-    }
-    if (start >= end) {
-        return range_error(r, i, errp, "is empty: its end must be above its "
-                           "start");
-    }
-    r->pages = (end - start) >> AGE_PAGE_SHIFT;
-    return true;
-}
-
-/*
- * qbase64_decode() and g_base64_decode() pass over padding that is missing or
- * misplaced, and then return less than was meant.
- */
-static bool is_base64(const char *text)
-{
-    size_t len = strlen(text);
-    size_t used = strspn(text, "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
-                         "abcdefghijklmnopqrstuvwxyz0123456789+/");
-    size_t padding = len - used;
-
-    return len % 4 == 0 && padding <= 2 &&
-           strspn(text + used, "=") == padding;
-}
-
-static bool decode_map(HarvestRange *r, unsigned i, Error **errp)
+static bool decode_map(HarvestRange *r, const AgeRanges *state, Error **errp)
 {
     g_autofree uint8_t *bytes = NULL;
     size_t words;
@@ -109,16 +84,17 @@ static bool decode_map(HarvestRange *r, unsigned i, Error **errp)
     if (!r->arg->bitmap) {
         return true;
     }
-    if (!is_base64(r->arg->bitmap)) {
-        return range_error(r, i, errp, "has a bitmap that is not base64");
+    bytes = qbase64_decode(r->arg->bitmap, -1, &r->map_bytes, NULL);
+    if (!bytes) {
+        age_ranges_error(state, r->arg->start, r->arg->end, errp,
+                         "has a bitmap that is not base64");
+        return false;
     }
-    bytes = g_base64_decode(r->arg->bitmap, &r->map_bytes);
     if (r->map_bytes < DIV_ROUND_UP(r->pages, 8)) {
-        g_autofree char *what = g_strdup_printf(
-            "has a bitmap of %zu bits for %" PRIu64 " pages",
-            r->map_bytes * 8, r->pages);
-
-        return range_error(r, i, errp, what);
+        age_ranges_error(state, r->arg->start, r->arg->end, errp,
+                         "has a bitmap of %zu bits for %" PRIu64 " pages",
+                         r->map_bytes * 8, r->pages);
+        return false;
     }
     words = DIV_ROUND_UP(r->map_bytes, sizeof(unsigned long));
     r->map = g_new0(unsigned long, words);
@@ -127,63 +103,27 @@ static bool decode_map(HarvestRange *r, unsigned i, Error **errp)
     return true;
 }
 
-static bool meets_slot(const AgeRange *arg, AgeAddressType type)
-{
-    AgeMMU *mmu = &age_state.mmu;
-
-    for (unsigned i = 0; i < age_mmu_num_spaces(mmu); i++) {
-        const AgeMemSlots *slots = age_memory_slots(&mmu->space[i]->mem);
-
-        for (unsigned k = 0; k < slots->num; k++) {
-            const AgeMemSlot *slot = &slots->slot[k];
-            uint64_t at = type == AGE_ADDRESS_TYPE_HVA ? slot->hva : slot->gpa;
-
-            if (at < arg->end && at + slot->size > arg->start) {
-                return true;
-            }
-        }
-    }
-    return false;
-}
-
-static bool check_range(HarvestRange *r, unsigned i, AgeAddressType type,
-                        uint64_t *pages, Error **errp)
-{
-    if (!check_addresses(r, i, errp)) {
-        return false;
-    }
-    if (r->pages > MAX_PAGES - *pages) {
-        return range_error(r, i, errp, "goes beyond the 33554432 pages of one "
-                           "command; use several commands");
-    }
-    *pages += r->pages;
-    if (!meets_slot(r->arg, type)) {
-        return range_error(r, i, errp, "meets no memory of the guest; "
-                           "query-age tells where it is");
-    }
-    return decode_map(r, i, errp);
-}
-
 /* Take the arguments apart.  Nothing is harvested before all are right. */
 static bool parse_ranges(GArray *ranges, AgeRangeList *list,
                          AgeAddressType type, Error **errp)
 {
-    uint64_t pages = 0;
+    AgeRanges state;
 
+    if (!age_ranges_init(&state, type, errp)) {
+        return false;
+    }
     for (; list; list = list->next) {
-        unsigned i = ranges->len;
-        HarvestRange r = { .arg = list->value };
+        const AgeRange *arg = list->value;
+        HarvestRange r = { .arg = arg };
 
-        if (i == MAX_RANGES) {
-            error_setg(errp, "more than %d ranges; use several commands",
-                       MAX_RANGES);
+        if (!age_ranges_check(&state, arg->start, arg->end, errp)) {
+            return false;
+        }
+        r.pages = (arg->end - arg->start) >> AGE_PAGE_SHIFT;
+        if (!decode_map(&r, &state, errp)) {
             return false;
         }
         g_array_append_val(ranges, r);
-        if (!check_range(&g_array_index(ranges, HarvestRange, i), i, type,
-                         &pages, errp)) {
-            return false;
-        }
     }
     if (!ranges->len) {
         error_setg(errp, "no ranges given");
@@ -192,23 +132,46 @@ static bool parse_ranges(GArray *ranges, AgeRangeList *list,
     return true;
 }
 
-static bool parse_flush(bool has_flush, AgeFlush *flush, Error **errp)
+/* Pieces of a range may be answered differently: tell the worst of it. */
+static void add_to_answer(AgeAnswer *answer, AgeHow how, const char *reason,
+                          bool young)
 {
-    if (!has_flush) {
-        *flush = age_state.flush;
+    answer->how = MAX(answer->how, how_to_qapi[how]);
+    answer->has_young |= how == AGE_HOW_CLEAR_YOUNG;
+    answer->young |= young;
+    if (!answer->reason) {
+        answer->reason = g_strdup(reason);
     }
-    if (*flush == AGE_FLUSH_REQUEST && replay_mode != REPLAY_MODE_NONE) {
-        error_setg(errp, "TLBs can't be flushed under record/replay; use "
-                   "\"flush\": \"none\"");
-        return false;
-    }
-    return true;
 }
 
-/* Harvest [@start, @end) of the host, whose last page has bit @first_bit */
-static void harvest_hva(HarvestRange *r, uint64_t start, uint64_t end,
-                        uint64_t first_bit, uint64_t *cleared)
+/* The answer of a subscriber, or a further part of it */
+static void add_answer(void *opaque, const char *name, AgeHow how,
+                       const char *reason, bool young)
 {
+    HarvestRange *r = opaque;
+    AgeAnswerList **tail = &r->answers;
+    AgeAnswer *answer;
+
+    for (; *tail; tail = &(*tail)->next) {
+        answer = (*tail)->value;
+        if (g_str_equal(answer->mmu, name)) {
+            add_to_answer(answer, how, reason, young);
+            return;
+        }
+    }
+    answer = g_new0(AgeAnswer, 1);
+    answer->mmu = g_strdup(name);
+    answer->how = how_to_qapi[how];
+    answer->reason = g_strdup(reason);
+    answer->has_young = how == AGE_HOW_CLEAR_YOUNG;
+    answer->young = young;
+    QAPI_LIST_APPEND(tail, answer);
+}
+
+static void harvest_piece(void *opaque, uint64_t start, uint64_t end,
+                          uint64_t first_bit)
+{
+    HarvestRange *r = opaque;
     AgeYoung y = {
         .start = start,
         .end = end,
@@ -217,83 +180,13 @@ static void harvest_hva(HarvestRange *r, uint64_t start, uint64_t end,
         .young = r->young,
     };
 
-    age_test_clear_young(&y, &r->reason);
-    *cleared += y.cleared;
+    r->fallback_young |= age_test_clear_young(&y, r->fallback, add_answer, r);
 }
 
-/*
- * Does one of the first @num spaces map @gpa to the same page as @slot?  Sets
- * @end to how far the answer holds.
- */
-static bool mapped_before(unsigned num, const AgeMemSlot *slot, hwaddr gpa,
-                          hwaddr *end)
-{
-    for (unsigned i = 0; i < num; i++) {
-        const AgeMemory *mem = &age_state.mmu.space[i]->mem;
-        const AgeMemSlots *slots = age_memory_slots(mem);
-        unsigned k = age_slots_lower_bound(slots, gpa);
-        const AgeMemSlot *other = &slots->slot[k];
-
-        if (k == slots->num || other->gpa >= *end) {
-            continue;
-        }
-        if (other->gpa > gpa) {
-            *end = other->gpa;
-            continue;
-        }
-        *end = MIN(*end, age_slot_end(other));
-        if (other->hva - other->gpa == slot->hva - slot->gpa) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/*
- * Harvest what @slot, of the space with number @index, has in the range.  The
- * spaces of a machine map most memory alike; each page is harvested once.
- */
-static void harvest_gpa_slot(HarvestRange *r, unsigned index,
-                             const AgeMemSlot *slot, uint64_t *cleared)
-{
-    hwaddr gpa = MAX(r->arg->start, slot->gpa);
-    hwaddr stop = MIN(r->arg->end, age_slot_end(slot));
-
-    while (gpa < stop) {
-        hwaddr end = stop;
-
-        if (!mapped_before(index, slot, gpa, &end)) {
-            harvest_hva(r, slot->hva + (gpa - slot->gpa),
-                        slot->hva + (end - slot->gpa),
-                        (r->arg->end - end) >> AGE_PAGE_SHIFT, cleared);
-        }
-        gpa = end;
-    }
-}
-
-static void harvest_gpa(HarvestRange *r, uint64_t *cleared)
-{
-    AgeMMU *mmu = &age_state.mmu;
-
-    for (unsigned i = 0; i < age_mmu_num_spaces(mmu); i++) {
-        const AgeMemSlots *slots = age_memory_slots(&mmu->space[i]->mem);
-
-        for (unsigned k = age_slots_lower_bound(slots, r->arg->start);
-             k < slots->num && slots->slot[k].gpa < r->arg->end; k++) {
-            harvest_gpa_slot(r, i, &slots->slot[k], cleared);
-        }
-    }
-}
-
-static void harvest_range(HarvestRange *r, AgeAddressType type,
-                          uint64_t *cleared)
+static void harvest_range(HarvestRange *r, AgeAddressType type)
 {
     r->young = g_new0(unsigned long, words_of(r->pages));
-    if (type == AGE_ADDRESS_TYPE_HVA) {
-        harvest_hva(r, r->arg->start, r->arg->end, 0, cleared);
-    } else {
-        harvest_gpa(r, cleared);
-    }
+    age_ranges_foreach(type, r->arg->start, r->arg->end, harvest_piece, r);
     r->young_pages = bitmap_count_one(r->young, r->pages);
     qatomic_add(&age_state.harvested, r->young_pages);
 }
@@ -317,6 +210,19 @@ static char *result_bitmap(HarvestRange *r)
     return g_base64_encode((uint8_t *)r->map, r->map_bytes);
 }
 
+static uint64_t count_runs(const HarvestRange *r)
+{
+    uint64_t runs = 0;
+    uint64_t bit = find_next_bit(r->young, r->pages, 0);
+
+    while (bit < r->pages) {
+        bit = find_next_zero_bit(r->young, r->pages, bit);
+        bit = find_next_bit(r->young, r->pages, bit);
+        runs++;
+    }
+    return runs;
+}
+
 /* Bits ascend as addresses descend, so the list is built from its end. */
 static AgeRunList *result_runs(const HarvestRange *r)
 {
@@ -335,36 +241,70 @@ static AgeRunList *result_runs(const HarvestRange *r)
     return runs;
 }
 
-static AgeRangeResult *range_result(HarvestRange *r, AgeResultFormat format)
+/* @runs_left: how many runs the command may still list */
+static void set_pages(AgeRangeResult *result, HarvestRange *r,
+                      AgeResultFormat format, uint64_t *runs_left)
+{
+    uint64_t runs;
+
+    if (format == AGE_RESULT_FORMAT_COUNT) {
+        return;
+    }
+    if (format == AGE_RESULT_FORMAT_RUNS) {
+        runs = count_runs(r);
+        if (runs <= *runs_left) {
+            *runs_left -= runs;
+            result->has_runs = true;
+            result->runs = result_runs(r);
+            return;
+        }
+    }
+    result->bitmap = result_bitmap(r);
+}
+
+/* Why the range was not handled: the first MMU that gave a reason */
+static char *result_reason(const HarvestRange *r)
+{
+    for (AgeAnswerList *l = r->answers; l; l = l->next) {
+        if (l->value->reason) {
+            return g_strdup_printf("%s: %s", l->value->mmu, l->value->reason);
+        }
+    }
+    return NULL;
+}
+
+static AgeRangeResult *range_result(HarvestRange *r, AgeResultFormat format,
+                                    uint64_t *runs_left)
 {
     AgeRangeResult *result = g_new0(AgeRangeResult, 1);
 
     result->start = r->arg->start;
     result->end = r->arg->end;
-    result->handled = !r->reason;
-    result->reason = g_strdup(r->reason);
+    result->reason = result_reason(r);
+    result->handled = !result->reason;
     result->young_pages = r->young_pages;
-    if (format == AGE_RESULT_FORMAT_BITMAP) {
-        result->bitmap = result_bitmap(r);
-    } else if (format == AGE_RESULT_FORMAT_RUNS) {
-        result->has_runs = true;
-        result->runs = result_runs(r);
-    }
+    result->answers = g_steal_pointer(&r->answers);
+    set_pages(result, r, format, runs_left);
     return result;
 }
 
 static AgeHarvestResult *harvest(GArray *ranges, AgeAddressType type,
-                                 AgeFlush flush, AgeResultFormat format)
+                                 bool fallback, AgeFlush flush,
+                                 AgeResultFormat format)
 {
     AgeHarvestResult *result = g_new0(AgeHarvestResult, 1);
     AgeRangeResultList **tail = &result->ranges;
-    uint64_t cleared = 0;
+    uint64_t runs_left = MAX_RUNS;
 
     result->begin_ns = get_clock();
     for (unsigned i = 0; i < ranges->len; i++) {
-        harvest_range(&g_array_index(ranges, HarvestRange, i), type, &cleared);
+        HarvestRange *r = &g_array_index(ranges, HarvestRange, i);
+
+        r->fallback = fallback;
+        harvest_range(r, type);
+        result->young |= r->fallback_young;
     }
-    if (cleared && flush == AGE_FLUSH_REQUEST) {
+    if (flush == AGE_FLUSH_REQUEST) {
         age_vcpu_request_flush();
     }
     result->end_ns = get_clock();
@@ -372,7 +312,7 @@ static AgeHarvestResult *harvest(GArray *ranges, AgeAddressType type,
     for (unsigned i = 0; i < ranges->len; i++) {
         HarvestRange *r = &g_array_index(ranges, HarvestRange, i);
 
-        QAPI_LIST_APPEND(tail, range_result(r, format));
+        QAPI_LIST_APPEND(tail, range_result(r, format, &runs_left));
     }
     return result;
 }
@@ -389,20 +329,15 @@ AgeHarvestResult *qmp_age_test_clear_young(AgeRangeList *list,
     g_autoptr(GArray) ranges = g_array_new(false, true, sizeof(HarvestRange));
 
     g_array_set_clear_func(ranges, (GDestroyNotify)range_clear);
-    if (!age_enabled()) {
-        error_setg(errp, AGE_NOT_IN_USE);
-        return NULL;
-    }
     if (!has_address) {
         address = AGE_ADDRESS_TYPE_GPA;
     }
     if (!has_format) {
         format = AGE_RESULT_FORMAT_BITMAP;
     }
-    RCU_READ_LOCK_GUARD();
-    if (!parse_flush(has_flush, &flush, errp) ||
-        !parse_ranges(ranges, list, address, errp)) {
+    if (!parse_ranges(ranges, list, address, errp) ||
+        !age_parse_flush(has_flush, &flush, errp)) {
         return NULL;
     }
-    return harvest(ranges, address, flush, format);
+    return harvest(ranges, address, has_fallback && fallback, flush, format);
 }

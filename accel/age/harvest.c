@@ -28,19 +28,44 @@ static uint64_t bit_offset(const AgeHarvest *h, uint64_t end_gfn)
 
 static bool all_selected(const AgeHarvest *h, Span s)
 {
-    return !h->select ||
-           age_bits_all(h->select, bit_offset(h, s.end), s.end - s.start);
+    if (!h->select) {
+        return !h->test_only;
+    }
+    return age_bits_all(h->select, bit_offset(h, s.end), s.end - s.start);
 }
 
 static bool any_selected(const AgeHarvest *h, Span s)
 {
-    return !h->select ||
-           age_bits_any(h->select, bit_offset(h, s.end), s.end - s.start);
+    if (!h->select) {
+        return !h->test_only;
+    }
+    return age_bits_any(h->select, bit_offset(h, s.end), s.end - s.start);
+}
+
+/* Tell of young pages: the set ones of @n @bits from bit @pos on */
+static void report(AgeHarvest *h, uint64_t pos, unsigned n, uint64_t bits)
+{
+    h->any |= bits != 0;
+    if (h->young) {
+        age_bits_or(h->young, pos, n, bits);
+    }
+}
+
+/* Tell that all the frames @s are young */
+static void report_all(AgeHarvest *h, Span s)
+{
+    h->any = true;
+    if (h->young) {
+        age_bits_set(h->young, bit_offset(h, s.end), s.end - s.start);
+    }
 }
 
 static uint64_t selected_bits(const AgeHarvest *h, uint64_t pos, unsigned n)
 {
-    return h->select ? age_bits_get(h->select, pos, n) : age_low_bits(n);
+    if (!h->select) {
+        return h->test_only ? 0 : age_low_bits(n);
+    }
+    return age_bits_get(h->select, pos, n);
 }
 
 /*
@@ -60,21 +85,37 @@ static uint64_t gather_young(const uint64_t *entry, unsigned n,
 }
 
 /*
- * Clear the flags of those of @n page entries that are set in @clear.  At
- * height 0 an entry is never a table, so that an atomic AND can't hit one.
- * Returns the bits of the entries that turned old.
+ * Make a page entry old.  At height 0 an entry is never a table, so that an
+ * atomic AND can't hit one.  Where aging takes permissions away as well, it
+ * must be a cmpxchg, and if that fails, somebody else is using the page: leave
+ * it young.  Returns whether the entry turned old.
  */
-static uint64_t clear_young(uint64_t *entry, unsigned n, uint64_t clear,
-                            uint64_t accessed)
+static bool age_page(const AgeFormat *fmt, uint64_t *ptr)
+{
+    uint64_t old;
+
+    if (!fmt->track) {
+        return qatomic_fetch_and(ptr, ~fmt->accessed) & fmt->accessed;
+    }
+    old = qatomic_read(ptr);
+    return (old & fmt->accessed) &&
+           qatomic_cmpxchg(ptr, old, age_leaf_old(fmt, old)) == old;
+}
+
+/*
+ * Make those of @n page entries old whose bits are set in @clear.  Returns the
+ * bits of the entries that turned old.
+ */
+static uint64_t clear_young(const AgeFormat *fmt, uint64_t *entry, unsigned n,
+                            uint64_t clear)
 {
     uint64_t cleared = 0;
 
     while (clear) {
         unsigned bit = __builtin_ctzll(clear);
-        uint64_t *ptr = &entry[n - 1 - bit];
 
         clear &= clear - 1;
-        if (qatomic_fetch_and(ptr, ~accessed) & accessed) {
+        if (age_page(fmt, &entry[n - 1 - bit])) {
             cleared |= 1ULL << bit;
         }
     }
@@ -93,9 +134,9 @@ static void harvest_word(const AgeFormat *fmt, AgeHarvest *h, uint64_t *entry,
         return;
     }
     select = selected_bits(h, pos, n);
-    cleared = clear_young(entry, n, young & select, fmt->accessed);
+    cleared = clear_young(fmt, entry, n, young & select);
     h->cleared += __builtin_popcountll(cleared);
-    age_bits_or(h->young, pos, n, (young & ~select) | cleared);
+    report(h, pos, n, (young & ~select) | cleared);
 }
 
 /* A table of pages: its frames @s, of which the first is entry @index */
@@ -117,9 +158,9 @@ static void harvest_pages(const AgeFormat *fmt, AgeHarvest *h,
  * atomic AND might then clear the flag of a table.  Updates @entry if it is
  * not what stands there any more.
  */
-static bool clear_block(uint64_t *ptr, uint64_t *entry, uint64_t accessed)
+static bool clear_block(const AgeFormat *fmt, uint64_t *ptr, uint64_t *entry)
 {
-    uint64_t seen = qatomic_cmpxchg(ptr, *entry, *entry & ~accessed);
+    uint64_t seen = qatomic_cmpxchg(ptr, *entry, age_leaf_old(fmt, *entry));
     bool cleared = seen == *entry;
 
     *entry = seen;
@@ -136,9 +177,9 @@ static bool harvest_block(const AgeFormat *fmt, AgeHarvest *h, uint64_t *ptr,
     bool clear = any_selected(h, s);
 
     while (*entry & fmt->accessed) {
-        if (!clear || clear_block(ptr, entry, fmt->accessed)) {
+        if (!clear || clear_block(fmt, ptr, entry)) {
             h->cleared += clear;
-            age_bits_set(h->young, bit_offset(h, s.end), s.end - s.start);
+            report_all(h, s);
             return true;
         }
         if (!age_entry_present(fmt, *entry) ||

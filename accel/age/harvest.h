@@ -22,16 +22,21 @@
  * was asked of it does not change in between.
  *
  * @lsb_gfn: the frame whose bit is bit 0
- * @select: 1 clears the page's accessed flag, 0 only tests it.  NULL is all
- *     ones
- * @young: the bits of young pages are set, all others are left alone
+ * @select: 1 clears the page's accessed flag, 0 only tests it.  NULL is the
+ *     same for all pages, as @test_only says
+ * @test_only: without @select: test all pages, rather than clear them
+ * @young: the bits of young pages are set, all others are left alone.  NULL
+ *     if it does not matter which pages they are
+ * @any: some page was young
  * @cleared: leaves that turned from young to old
  * @skipped: tables that were passed over because nothing below was young
  */
 typedef struct AgeHarvest {
     uint64_t lsb_gfn;
     const unsigned long *select;
+    bool test_only;
     unsigned long *young;
+    bool any;
     uint64_t cleared;
     uint64_t skipped;
 } AgeHarvest;

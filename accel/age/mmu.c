@@ -57,26 +57,97 @@ static void harvest_space(AgeAddressSpace *space, const AgeYoung *y,
 
 static bool mmu_can_test_clear_young(AgeNotifier *n, const char **reason)
 {
+    AgeMMU *mmu = container_of(n, AgeMMU, notifier);
+
+    if (!qatomic_read(&mmu->fmt)->hw_ad) {
+        *reason = "no hardware sets accessed bits (hw-ad=off)";
+        return false;
+    }
+    if (qatomic_read(&mmu->protected_guest)) {
+        *reason = "the guest is protected (protected=on)";
+        return false;
+    }
     return true;
+}
+
+static void harvest_spaces(AgeMMU *mmu, const AgeYoung *y, AgeHarvest *h)
+{
+    unsigned num = age_mmu_num_spaces(mmu);
+
+    for (unsigned i = 0; i < num; i++) {
+        harvest_space(mmu->space[i], y, h);
+    }
+    if (h->cleared) {
+        /* Pairs with age_vcpu_request_flush(). */
+        qatomic_set_mb(&mmu->unflushed, true);
+    }
+    qatomic_add(&mmu->cleared, h->cleared);
+    qatomic_add(&mmu->skipped, h->skipped);
 }
 
 static void mmu_test_clear_young(AgeNotifier *n, AgeYoung *y)
 {
     AgeMMU *mmu = container_of(n, AgeMMU, notifier);
-    unsigned num = age_mmu_num_spaces(mmu);
     AgeHarvest h = { .select = y->select, .young = y->young };
 
-    for (unsigned i = 0; i < num; i++) {
-        harvest_space(mmu->space[i], y, &h);
-    }
-    qatomic_add(&mmu->cleared, h.cleared);
-    qatomic_add(&mmu->skipped, h.skipped);
+    harvest_spaces(mmu, y, &h);
     y->cleared += h.cleared;
+}
+
+/* The slow way, as Linux has it: with the MMU lock, and one answer for all */
+static bool age_locked(AgeMMU *mmu, uint64_t start, uint64_t end,
+                       bool test_only)
+{
+    AgeYoung y = { .start = start, .end = end };
+    AgeHarvest h = { .test_only = test_only };
+
+    g_rw_lock_writer_lock(&mmu->lock);
+    harvest_spaces(mmu, &y, &h);
+    g_rw_lock_writer_unlock(&mmu->lock);
+    return h.any;
+}
+
+static bool mmu_clear_young(AgeNotifier *n, uint64_t start, uint64_t end)
+{
+    return age_locked(container_of(n, AgeMMU, notifier), start, end, false);
+}
+
+static bool mmu_clear_flush_young(AgeNotifier *n, uint64_t start, uint64_t end)
+{
+    AgeMMU *mmu = container_of(n, AgeMMU, notifier);
+    bool young = age_locked(mmu, start, end, false);
+
+    if (young && mmu->flush) {
+        mmu->flush();
+    }
+    return young;
+}
+
+static bool mmu_test_young(AgeNotifier *n, uint64_t start, uint64_t end)
+{
+    return age_locked(container_of(n, AgeMMU, notifier), start, end, true);
+}
+
+static void mmu_release(AgeNotifier *n)
+{
+    AgeMMU *mmu = container_of(n, AgeMMU, notifier);
+
+    for (unsigned i = 0; i < mmu->num_spaces; i++) {
+        age_pt_destroy(&mmu->space[i]->pt);
+        g_free(mmu->space[i]->name);
+        g_free(mmu->space[i]);
+    }
+    g_rw_lock_clear(&mmu->lock);
+    mmu->freed(mmu);
 }
 
 static const AgeNotifierOps mmu_notifier_ops = {
     .can_test_clear_young = mmu_can_test_clear_young,
     .test_clear_young = mmu_test_clear_young,
+    .clear_young = mmu_clear_young,
+    .clear_flush_young = mmu_clear_flush_young,
+    .test_young = mmu_test_young,
+    .release = mmu_release,
 };
 
 bool age_mmu_init(AgeMMU *mmu, const char *name)
@@ -84,21 +155,53 @@ bool age_mmu_init(AgeMMU *mmu, const char *name)
     if (!mmu->fmt->geometry(mmu->gpa_bits, &mmu->geo)) {
         return false;
     }
+    g_rw_lock_init(&mmu->lock);
     mmu->notifier.ops = &mmu_notifier_ops;
-    mmu->notifier.name = name;
-    age_notifier_register(&mmu->notifier);
+    age_notifier_register(&mmu->notifier, name);
     return true;
 }
 
-AgeAddressSpace *age_mmu_add_space(AgeMMU *mmu, const char *name,
+/*
+ * The slots go first, with an RCU callback that frees them and one for each
+ * zap; the subscription's comes last, and with it mmu_release().
+ */
+void age_mmu_cleanup(AgeMMU *mmu, void (*freed)(AgeMMU *mmu))
+{
+    mmu->freed = freed;
+    for (unsigned i = 0; i < mmu->num_spaces; i++) {
+        age_memory_cleanup(&mmu->space[i]->mem);
+    }
+    age_notifier_unregister(&mmu->notifier);
+}
+
+/*
+ * Who walks or harvests reads the format whenever it needs it, so a leaf may
+ * be in either while this goes on.  Both agree on what is where.  A leaf that
+ * was made by the old format after it was zapped is put right by its maker,
+ * as after any change of mappings.
+ */
+void age_mmu_set_format(AgeMMU *mmu, const AgeFormat *fmt)
+{
+    qatomic_set(&mmu->fmt, fmt);
+    for (unsigned i = 0; i < mmu->num_spaces; i++) {
+        AgeAddressSpace *space = mmu->space[i];
+
+        qatomic_set(&space->pt.fmt, fmt);
+        age_pt_zap(&space->pt, 0, space->mem.gpa_limit);
+    }
+}
+
+AgeAddressSpace *age_mmu_add_space(AgeMMU *mmu, char *name,
                                    AddressSpace *as)
 {
     AgeAddressSpace *space;
 
     if (mmu->num_spaces == AGE_MAX_SPACES) {
+        g_free(name);
         return NULL;
     }
     space = g_new0(AgeAddressSpace, 1);
+    space->mmu = mmu;
     space->name = name;
     age_pt_init(&space->pt, mmu->fmt, mmu->gpa_bits, mmu->leaf_height);
     space->mem.gpa_limit = 1ULL << mmu->gpa_bits;

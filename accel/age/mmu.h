@@ -11,18 +11,22 @@
 #include "slots.h"
 #include "system/age.h"
 
-/* On x86 the normal and the SMM space, on Arm the non-secure and the secure */
+typedef struct AgeMMU AgeMMU;
+
+/* Two for each kind of CPU, if a machine has CPUs that see different memory */
 #define AGE_MAX_SPACES  4
 
 /**
  * AgeAddressSpace: one root
  *
+ * @mmu: what it belongs to
  * @name: "memory", "smm", "secure" or the like
  * @mem: what backs it
  * @pt: its page table, filled on demand
  */
 typedef struct AgeAddressSpace {
-    const char *name;
+    AgeMMU *mmu;
+    char *name;
     AgeMemory mem;
     AgePageTable pt;
 } AgeAddressSpace;
@@ -31,7 +35,15 @@ typedef struct AgeAddressSpace {
  * AgeMMU: a secondary MMU in the sense of the notifier chain
  *
  * @notifier: its subscription
- * @fmt: format of its tables
+ * @lock: the MMU lock, in Linux's sense.  Whoever handles a fault holds it for
+ *     reading, the slow ways of aging (clear_young() and test_young()) hold it
+ *     for writing.  A harvest and a walk without a fault do without.  It is
+ *     here so that the two ways can be compared; nothing else depends on it
+ * @fmt: format of its tables, as of now
+ * @protected_guest: what the guest does is none of the host's business, so
+ *     that harvests are refused
+ * @flush: request that whoever walks flushes its TLB
+ * @unflushed: flags were cleared, and no flush requested since
  * @gpa_bits: guest-physical addresses it translates
  * @leaf_height: height of the tallest leaf it installs
  * @geo: shape of its tables
@@ -39,10 +51,15 @@ typedef struct AgeAddressSpace {
  * @num_spaces: how many of @space are valid
  * @cleared: leaves turned from young to old
  * @skipped: tables that a harvest passed over
+ * @freed: see age_mmu_cleanup()
  */
-typedef struct AgeMMU {
+struct AgeMMU {
     AgeNotifier notifier;
+    GRWLock lock;
     const AgeFormat *fmt;
+    bool protected_guest;
+    void (*flush)(void);
+    bool unflushed;
     unsigned gpa_bits;
     int leaf_height;
     AgeGeometry geo;
@@ -50,11 +67,12 @@ typedef struct AgeMMU {
     unsigned num_spaces;
     uint64_t cleared;
     uint64_t skipped;
-} AgeMMU;
+    void (*freed)(AgeMMU *mmu);
+};
 
 /**
  * age_mmu_init: an MMU without address spaces, subscribed to the chain
- * @mmu: with @fmt, @gpa_bits and @leaf_height filled in
+ * @mmu: with @fmt, @flush, @gpa_bits and @leaf_height filled in
  * @name: how results call it
  *
  * Returns: false if the format cannot translate that many bits.
@@ -65,14 +83,32 @@ bool age_mmu_init(AgeMMU *mmu, const char *name);
 /**
  * age_mmu_add_space: give an MMU one more root
  * @mmu: the MMU
- * @name: name of the space, which is not copied
+ * @name: name of the space, which it takes over
  * @as: what it is to follow; it must live as long as the MMU
  *
  * Returns: the space, or NULL if the MMU has all it can have.
  * Context: BQL held.
  */
-AgeAddressSpace *age_mmu_add_space(AgeMMU *mmu, const char *name,
+AgeAddressSpace *age_mmu_add_space(AgeMMU *mmu, char *name,
                                    AddressSpace *as);
+
+/**
+ * age_mmu_set_format: go to another format of the same architecture
+ * @mmu: the MMU, of which all mappings are zapped
+ * @fmt: the format, with or without hardware that sets accessed flags
+ *
+ * Context: BQL held; the MMU may be in use.
+ */
+void age_mmu_set_format(AgeMMU *mmu, const AgeFormat *fmt);
+
+/**
+ * age_mmu_cleanup: end an MMU
+ * @mmu: the MMU, which is no longer used for walks.  Harvests may be under way
+ * @freed: called with @mmu when nothing uses it any more, with the BQL held
+ *
+ * Context: BQL held.  Does not wait.
+ */
+void age_mmu_cleanup(AgeMMU *mmu, void (*freed)(AgeMMU *mmu));
 
 /**
  * age_mmu_num_spaces: how many address spaces may be looked at

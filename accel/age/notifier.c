@@ -14,43 +14,129 @@
 static QLIST_HEAD(, AgeNotifier) notifiers =
     QLIST_HEAD_INITIALIZER(notifiers);
 
-void age_notifier_register(AgeNotifier *n)
+void age_notifier_register(AgeNotifier *n, const char *name)
 {
+    n->name = g_strdup(name);
     QLIST_INSERT_HEAD_RCU(&notifiers, n, next);
+}
+
+/* RCU callbacks run with the BQL held. */
+static void notifier_release(AgeNotifier *n)
+{
+    g_free(n->name);
+    if (n->ops->release) {
+        n->ops->release(n);
+    }
 }
 
 void age_notifier_unregister(AgeNotifier *n)
 {
     QLIST_REMOVE_RCU(n, next);
+    call_rcu(n, notifier_release, rcu);
 }
 
-/* Asked of all before any is harvested, so that a refusal consumes nothing */
-static bool all_can(const char **reason)
-{
-    AgeNotifier *n;
-
-    QLIST_FOREACH_RCU(n, &notifiers, next) {
-        if (!n->ops->can_test_clear_young(n, reason)) {
-            trace_age_refused(n->name, *reason);
-            return false;
-        }
-    }
-    return true;
-}
-
-bool age_test_clear_young(AgeYoung *y, const char **reason)
+bool age_has_test_clear_young(void)
 {
     AgeNotifier *n;
 
     RCU_READ_LOCK_GUARD();
+    QLIST_FOREACH_RCU(n, &notifiers, next) {
+        if (n->ops->test_clear_young) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool can_test_clear_young(AgeNotifier *n, const char **reason)
+{
+    *reason = "it can't tell for single pages";
+    return n->ops->test_clear_young &&
+           n->ops->can_test_clear_young(n, reason);
+}
+
+/* The answer of @n; asked first, so that a refusal consumes nothing */
+static AgeHow harvest(AgeNotifier *n, AgeYoung *y, bool fallback,
+                      const char **reason, bool *young)
+{
+    *young = false;
+    if (can_test_clear_young(n, reason)) {
+        *reason = NULL;
+        n->ops->test_clear_young(n, y);
+        return AGE_HOW_BITMAP;
+    }
+    trace_age_refused(n->name, *reason);
+    if (!fallback || !n->ops->clear_young) {
+        return AGE_HOW_REFUSED;
+    }
+    *young = n->ops->clear_young(n, y->start, y->end);
+    return AGE_HOW_CLEAR_YOUNG;
+}
+
+bool age_test_clear_young(AgeYoung *y, bool fallback, AgeAnswered *answered,
+                          void *opaque)
+{
+    bool result = false;
+    AgeNotifier *n;
 
     trace_age_hva(y->start, y->end);
-    if (!all_can(reason)) {
-        return false;
-    }
+    RCU_READ_LOCK_GUARD();
     QLIST_FOREACH_RCU(n, &notifiers, next) {
-        n->ops->test_clear_young(n, y);
+        const char *reason;
+        bool young;
+        AgeHow how = harvest(n, y, fallback, &reason, &young);
+
+        result |= young;
+        if (answered) {
+            answered(opaque, n->name, how, reason, young);
+        }
     }
-    trace_age_hva_done(y->start, y->end, y->cleared);
-    return true;
+    trace_age_hva_done(y->start, y->end, y->cleared, result);
+    return result;
+}
+
+bool age_clear_young(uint64_t start, uint64_t end)
+{
+    bool young = false;
+    AgeNotifier *n;
+
+    RCU_READ_LOCK_GUARD();
+    QLIST_FOREACH_RCU(n, &notifiers, next) {
+        if (n->ops->clear_young) {
+            young |= n->ops->clear_young(n, start, end);
+        }
+    }
+    trace_age_clear_young(start, end, young);
+    return young;
+}
+
+bool age_clear_flush_young(uint64_t start, uint64_t end)
+{
+    bool young = false;
+    AgeNotifier *n;
+
+    RCU_READ_LOCK_GUARD();
+    QLIST_FOREACH_RCU(n, &notifiers, next) {
+        if (n->ops->clear_flush_young) {
+            young |= n->ops->clear_flush_young(n, start, end);
+        }
+    }
+    trace_age_clear_flush_young(start, end, young);
+    return young;
+}
+
+bool age_test_young(uint64_t start, uint64_t end)
+{
+    bool young = false;
+    AgeNotifier *n;
+
+    RCU_READ_LOCK_GUARD();
+    QLIST_FOREACH_RCU(n, &notifiers, next) {
+        if (n->ops->test_young && n->ops->test_young(n, start, end)) {
+            young = true;
+            break;
+        }
+    }
+    trace_age_test_young(start, end, young);
+    return young;
 }

@@ -45,11 +45,6 @@ bool age_pt_init(AgePageTable *pt, const AgeFormat *fmt, unsigned gpa_bits,
     return true;
 }
 
-unsigned age_pt_read_seq(const AgePageTable *pt)
-{
-    return qatomic_load_acquire(&pt->seq);
-}
-
 uint64_t age_pt_walk(const AgePageTable *pt, uint64_t gpa, AgePath *path)
 {
     const AgeFormat *fmt = pt->fmt;
@@ -127,14 +122,15 @@ static uint64_t remap_leaf(AgePageTable *pt, uint64_t *ptr, uint64_t from,
                            uint64_t to)
 {
     const AgeFormat *fmt = pt->fmt;
-    uint64_t flags = fmt->accessed | fmt->dirty;
+    uint64_t mapping = age_leaf_mapping(fmt, from);
     uint64_t keep = fmt->accessed;
     uint64_t old = qatomic_load_acquire(ptr);
 
     if (age_entry_writable(fmt, to)) {
         keep |= fmt->dirty;
     }
-    while ((old & ~flags) == from) {
+    while (age_entry_present(fmt, old) &&
+           age_leaf_mapping(fmt, old) == mapping) {
         uint64_t seen = qatomic_cmpxchg(ptr, old, to ? to | (old & keep) : 0);
 
         if (seen == old) {
@@ -162,15 +158,13 @@ static void remap_entry(AgePageTable *pt, uint64_t *ptr, int height,
     table = age_entry_table(fmt, entry);
     for (unsigned i = 0; i < AGE_TABLE_ENTRIES; i++) {
         remap_entry(pt, &table[i], height - 1,
-                    age_split_leaf(fmt, from, height, i),
-                    to ? age_split_leaf(fmt, to, height, i) : 0);
+                    age_split_leaf(fmt, from, height, i), 0);
     }
 }
 
 void age_pt_remap(AgePageTable *pt, const AgePath *path, uint64_t from,
                   uint64_t to)
 {
-    from &= ~(pt->fmt->accessed | pt->fmt->dirty);
     remap_entry(pt, path->entry[path->height], path->height, from, to);
 }
 
@@ -179,39 +173,41 @@ void age_pt_remap(AgePageTable *pt, const AgePath *path, uint64_t from,
  * table?  If not, the block was split, or a block has taken the place of the
  * table.  Nor may a store make a leaf dirty that is read-only by now.
  */
-static bool may_set_bits(const AgeFormat *fmt, uint64_t entry, int height,
-                         bool leaf, uint64_t bits)
+static bool may_set_flags(const AgeFormat *fmt, uint64_t entry, int height,
+                          bool leaf, bool write)
 {
     if (!age_entry_present(fmt, entry) ||
         age_entry_leaf(fmt, entry, height) != leaf) {
         return false;
     }
-    return !leaf || !(bits & fmt->dirty) || age_entry_writable(fmt, entry);
+    return !leaf || !write || age_entry_writable(fmt, entry);
 }
 
 /*
- * Set @bits in the entry that a walk found at @height.  A cmpxchg rather than
- * an atomic OR: had the entry been zapped meanwhile, an OR would leave a flag
- * in an entry that is not present, and a harvester would find it there.
+ * Set the flags of the entry that a walk found at @height.  A cmpxchg rather
+ * than an atomic OR: had the entry been zapped meanwhile, an OR would leave a
+ * flag in an entry that is not present, and a harvester would find it there.
  *
- * Returns the bits that were clear, or all ones if the entry was gone.
+ * Returns the bits that changed, or all ones if the entry was gone.
  */
 #define ENTRY_GONE  (~0ULL)
 
-static uint64_t set_bits(const AgeFormat *fmt, uint64_t *ptr, int height,
-                         bool leaf, uint64_t bits)
+static uint64_t set_flags(const AgeFormat *fmt, uint64_t *ptr, int height,
+                          bool leaf, bool write)
 {
     uint64_t old = qatomic_read(ptr);
 
-    while (may_set_bits(fmt, old, height, leaf, bits)) {
+    while (may_set_flags(fmt, old, height, leaf, write)) {
+        uint64_t entry = leaf ? age_leaf_young(fmt, old, write)
+                              : old | fmt->table_accessed;
         uint64_t seen;
 
-        if ((old & bits) == bits) {
+        if (entry == old) {
             return 0;
         }
-        seen = qatomic_cmpxchg(ptr, old, old | bits);
+        seen = qatomic_cmpxchg(ptr, old, entry);
         if (seen == old) {
-            return bits & ~old;
+            return entry ^ old;
         }
         old = seen;
     }
@@ -239,9 +235,8 @@ static void order_child_before_parent(uint64_t child_set)
 AgeMarked age_pt_mark(const AgePageTable *pt, const AgePath *path, bool write)
 {
     const AgeFormat *fmt = pt->fmt;
-    uint64_t want = fmt->accessed | (write ? fmt->dirty : 0);
-    uint64_t set = set_bits(fmt, path->entry[path->height], path->height,
-                            true, want);
+    uint64_t set = set_flags(fmt, path->entry[path->height], path->height,
+                             true, write);
     uint64_t moved = set;
 
     if (set == ENTRY_GONE) {
@@ -253,7 +248,7 @@ AgeMarked age_pt_mark(const AgePageTable *pt, const AgePath *path, bool write)
      */
     for (int h = path->height + 1; h <= pt->geo.root_height; h++) {
         order_child_before_parent(moved);
-        moved = set_bits(fmt, path->entry[h], h, false, fmt->table_accessed);
+        moved = set_flags(fmt, path->entry[h], h, false, false);
     }
     return (AgeMarked) {
         .present = true,
@@ -268,26 +263,23 @@ typedef struct AgeUnhooked {
     int height;
 } AgeUnhooked;
 
-/* What one call of age_pt_zap() unhooked, to be freed after a grace period */
+/*
+ * What one call of age_pt_zap() unhooked, to be freed after a grace period;
+ * @unhooked is NULL if that is nothing
+ */
 typedef struct AgeGarbage {
     struct rcu_head rcu;
     AgePageTable *pt;
     GArray *unhooked;
 } AgeGarbage;
 
-static AgeGarbage *garbage_new(AgePageTable *pt)
-{
-    AgeGarbage *g = g_new0(AgeGarbage, 1);
-
-    g->pt = pt;
-    g->unhooked = g_array_new(false, false, sizeof(AgeUnhooked));
-    return g;
-}
-
 static void garbage_add(AgeGarbage *g, uint64_t *table, int height)
 {
     AgeUnhooked u = { .table = table, .height = height };
 
+    if (!g->unhooked) {
+        g->unhooked = g_array_new(false, false, sizeof(AgeUnhooked));
+    }
     g_array_append_val(g->unhooked, u);
 }
 
@@ -426,7 +418,7 @@ static void zap_table(AgePageTable *pt, AgeGarbage *g, uint64_t *table,
 
 void age_pt_zap(AgePageTable *pt, uint64_t start, uint64_t end)
 {
-    AgeGarbage *g = garbage_new(pt);
+    AgeGarbage g = { .pt = pt };
 
     qatomic_inc(&pt->seq);
     /*
@@ -434,7 +426,7 @@ void age_pt_zap(AgePageTable *pt, uint64_t start, uint64_t end)
      * mapped what we have passed already, it sees that this changed.
      */
     smp_mb();
-    zap_table(pt, g, pt->root, root_entries(pt), pt->geo.root_height,
+    zap_table(pt, &g, pt->root, root_entries(pt), pt->geo.root_height,
               0, start, end);
     /*
      * Pairs with age_pt_read_seq() before a remembered table is used: none
@@ -442,7 +434,12 @@ void age_pt_zap(AgePageTable *pt, uint64_t start, uint64_t end)
      */
     smp_mb();
     qatomic_inc(&pt->seq);
-    call_rcu1(&g->rcu, garbage_free);
+    if (g.unhooked) {
+        AgeGarbage *copy = g_new(AgeGarbage, 1);
+
+        *copy = g;
+        call_rcu1(&copy->rcu, garbage_free);
+    }
 }
 
 void age_pt_destroy(AgePageTable *pt)

@@ -7,6 +7,7 @@
 #ifndef ACCEL_AGE_PTABLE_H
 #define ACCEL_AGE_PTABLE_H
 
+#include "qemu/atomic.h"
 #include "format.h"
 
 /**
@@ -43,7 +44,7 @@ typedef struct AgePageTable {
     unsigned gpa_bits;
     int leaf_height;
     uint64_t *root;
-    unsigned seq;
+    uint64_t seq;
     uint64_t tables[AGE_MAX_HEIGHT + 1];
     uint64_t zapped;
     uint64_t inherited;
@@ -87,7 +88,10 @@ void age_pt_destroy(AgePageTable *pt);
  * Whoever keeps a pointer to a table beyond its RCU read-side critical
  * section must read this first, remember it, and compare before use.
  */
-unsigned age_pt_read_seq(const AgePageTable *pt);
+static inline uint64_t age_pt_read_seq(const AgePageTable *pt)
+{
+    return qatomic_load_acquire(&pt->seq);
+}
 
 /**
  * age_pt_walk: follow @gpa as far as entries are present
@@ -140,9 +144,10 @@ uint64_t age_pt_map(AgePageTable *pt, uint64_t gpa, uint64_t leaf, int height,
  * @from: the leaf that is there, as age_pt_map() returned it
  * @to: the one that it should be, of the same height; 0 to zap it
  *
- * Does nothing if another leaf is there by now.  If the leaf was split, its
- * parts become those of @to.  The accessed flag, and the dirty flag where @to
- * is writable, are kept: another walker may have set them.
+ * Does nothing if another leaf is there by now.  The accessed flag, and the
+ * dirty flag where @to is writable, are kept: another walker may have set them.
+ * If the leaf was split meanwhile, its parts are zapped instead, whoever made
+ * them: whatever was right among them will be mapped again.
  *
  * Context: RCU read-side critical section.
  */

@@ -69,21 +69,27 @@ static AgeCounters *query_counters(const AgeMMU *mmu)
     c->skipped_tables = qatomic_read(&mmu->skipped);
     for (unsigned i = 0; i < age_mmu_num_spaces(mmu); i++) {
         c->zapped += qatomic_read(&mmu->space[i]->pt.zapped);
+        c->inherited += qatomic_read(&mmu->space[i]->pt.inherited);
     }
     return c;
 }
 
-static void query_state(const AgeMMU *mmu, AgeInfo *info)
+static void query_state(AgeMMU *mmu, AgeInfo *info)
 {
+    AgeNotifier *n = &mmu->notifier;
+    const char *reason = NULL;
+
     info->format = g_strdup(mmu->fmt->name);
     info->has_levels = true;
     info->levels = mmu->geo.root_height + 1;
     info->has_page_size = true;
     info->page_size = age_state.page_size;
     info->has_hw_ad = true;
-    info->hw_ad = true;
+    info->hw_ad = qatomic_read(&mmu->fmt)->hw_ad;
     info->has_test_clear_young = true;
-    info->test_clear_young = true;
+    info->test_clear_young =
+        n->ops->can_test_clear_young(n, &reason);
+    info->reason = g_strdup(reason);
     info->has_flush = true;
     info->flush = age_state.flush;
     info->has_flush_pending = true;
@@ -92,7 +98,7 @@ static void query_state(const AgeMMU *mmu, AgeInfo *info)
 
 AgeInfo *qmp_query_age(Error **errp)
 {
-    const AgeMMU *mmu = &age_state.mmu;
+    AgeMMU *mmu = &age_state.mmu;
     AgeInfo *info = g_new0(AgeInfo, 1);
 
     info->enabled = age_enabled();
@@ -152,6 +158,7 @@ AgeWalk *qmp_query_age_walk(uint64_t gpa, const char *name, Error **errp)
         return NULL;
     }
     name = name ?: "memory";
+    RCU_READ_LOCK_GUARD();
     space = find_space(&age_state.mmu, name);
     if (!space) {
         error_setg(errp, "there is no address space '%s'; query-age names "
@@ -165,7 +172,6 @@ AgeWalk *qmp_query_age_walk(uint64_t gpa, const char *name, Error **errp)
         return NULL;
     }
 
-    RCU_READ_LOCK_GUARD();
     walk = g_new0(AgeWalk, 1);
     tail = &walk->entries;
     age_pt_walk(&space->pt, gpa, &path);

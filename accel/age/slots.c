@@ -69,7 +69,8 @@ static bool slot_from_section(const AgeMemory *mem, AgeMemSlot *slot,
     hwaddr aligned = ROUND_UP(start, AGE_PAGE_SIZE);
     hwaddr end;
 
-    if (!memory_region_is_ram(mr) && !memory_region_is_romd(mr)) {
+    if ((!memory_region_is_ram(mr) && !memory_region_is_romd(mr)) ||
+        start >= mem->gpa_limit) {
         return false;
     }
     end = int128_get64(int128_min(section_end,
@@ -115,16 +116,26 @@ static void age_region_add(MemoryListener *listener,
 
 /*
  * Goes by the address alone: a flash device may have left its read mode, in
- * which it was a slot, by the time it is deleted.
+ * which it was a slot, by the time it is deleted.  Most of what is deleted is
+ * no slot at all.
  */
 static void age_region_del(MemoryListener *listener,
                            MemoryRegionSection *section)
 {
     AgeMemory *mem = container_of(listener, AgeMemory, listener);
-    GArray *pending = pending_slots(mem);
     hwaddr start = section->offset_within_address_space;
     Int128 end = int128_add(int128_make64(start), section->size);
+    GArray *pending = mem->pending;
 
+    if (!pending) {
+        unsigned i = age_slots_lower_bound(mem->slots, start);
+
+        if (i == mem->slots->num ||
+            int128_ge(int128_make64(mem->slots->slot[i].gpa), end)) {
+            return;
+        }
+        pending = pending_slots(mem);
+    }
     for (unsigned i = pending->len; i-- > 0;) {
         AgeMemSlot *slot = &g_array_index(pending, AgeMemSlot, i);
 
@@ -150,6 +161,29 @@ static bool same_mapping(const AgeMemSlot *a, const AgeMemSlot *b)
 }
 
 /*
+ * Report [@start, @end), of which @now maps nothing as it was before.  Where
+ * @now has a hole, report all of the hole: so the tables that mapped a slot in
+ * it go as a whole, and don't stay behind with a few entries zapped.
+ */
+static void report_range(AgeMemory *mem, const AgeMemSlots *now, hwaddr start,
+                         hwaddr end)
+{
+    while (start < end) {
+        unsigned i = age_slots_lower_bound(now, start);
+        const AgeMemSlot *slot = i < now->num ? &now->slot[i] : NULL;
+        hwaddr from = start, to = slot ? slot->gpa : mem->gpa_limit;
+
+        if (slot && slot->gpa <= start) {
+            to = MIN(end, age_slot_end(slot));
+        } else {
+            from = i > 0 ? age_slot_end(&now->slot[i - 1]) : 0;
+        }
+        mem->unmapped(mem, from, to);
+        start = to;
+    }
+}
+
+/*
  * Report what of @old is not mapped the same way in @now.  What stays where
  * it is keeps its accessed bits when something beside it changes, as when the
  * firmware makes the low memory of a PC writable and read-only in turns.
@@ -163,17 +197,12 @@ static void report_unmapped(AgeMemory *mem, const AgeMemSlot *old,
          i < now->num && now->slot[i].gpa < age_slot_end(old); i++) {
         const AgeMemSlot *slot = &now->slot[i];
 
-        if (!same_mapping(old, slot)) {
-            continue;
+        if (same_mapping(old, slot)) {
+            report_range(mem, now, from, slot->gpa);
+            from = age_slot_end(slot);
         }
-        if (slot->gpa > from) {
-            mem->unmapped(mem, from, slot->gpa);
-        }
-        from = age_slot_end(slot);
     }
-    if (from < age_slot_end(old)) {
-        mem->unmapped(mem, from, age_slot_end(old));
-    }
+    report_range(mem, now, from, age_slot_end(old));
 }
 
 static void publish(AgeMemory *mem, AgeMemSlots *now)

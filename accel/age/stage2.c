@@ -6,6 +6,9 @@
  * (VTCR_EL2.HA), in table descriptors too (VTCR_EL2.HAFT, FEAT_HAFT), and so
  * is the dirty state (VTCR_EL2.HD).
  *
+ * Without that, a clear flag makes the next access an Access flag fault, and
+ * software sets it, in leaves only.  There is no dirty state then.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
@@ -86,30 +89,44 @@ static void stage2_decode(uint64_t entry, int height, AgeDecoded *out)
     out->read = entry & S2_S2AP_READ;
     out->write = entry & (S2_S2AP_WRITE | S2_DBM);
     out->execute = !(entry & S2_XN);
-    out->dirty = entry & S2_S2AP_WRITE;
+    out->dirty = (entry & S2_DBM) && (entry & S2_S2AP_WRITE);
     out->memory_type = stage2_memory_type(entry);
 }
+
+#define S2_LEAF_RO  (S2_MEMATTR_NORMAL | S2_SH_INNER | S2_S2AP_READ)
+
+/* What both have in common */
+#define S2_FORMAT                   \
+    .name = "stage2",               \
+    .present = S2_VALID,            \
+    .leaf_mask = S2_TABLE,          \
+    .leaf_value = 0,                \
+    .address = S2_ADDRESS,          \
+    .accessed = S2_AF,              \
+    .writable = S2_S2AP_WRITE | S2_DBM, \
+    .write = S2_S2AP_WRITE,         \
+    .table = S2_VALID | S2_TABLE,   \
+    .page = S2_VALID | S2_TABLE,    \
+    .block = S2_VALID,              \
+    .leaf_ro = S2_LEAF_RO,          \
+    .level = stage2_level,          \
+    .geometry = stage2_geometry,    \
+    .decode = stage2_decode
 
 /*
  * A writable leaf starts with DBM set and S2AP write clear: the first store
  * then sets S2AP write, and that is its dirty state.
  */
 const AgeFormat age_format_stage2 = {
-    .name = "stage2",
-    .present = S2_VALID,
-    .leaf_mask = S2_TABLE,
-    .leaf_value = 0,
-    .address = S2_ADDRESS,
-    .accessed = S2_AF,
+    S2_FORMAT,
+    .hw_ad = true,
     .table_accessed = S2_AF,
     .dirty = S2_S2AP_WRITE,
-    .writable = S2_S2AP_WRITE | S2_DBM,
-    .table = S2_VALID | S2_TABLE,
-    .page = S2_VALID | S2_TABLE,
-    .block = S2_VALID,
-    .leaf_rw = S2_MEMATTR_NORMAL | S2_SH_INNER | S2_S2AP_READ | S2_DBM,
-    .leaf_ro = S2_MEMATTR_NORMAL | S2_SH_INNER | S2_S2AP_READ,
-    .level = stage2_level,
-    .geometry = stage2_geometry,
-    .decode = stage2_decode,
+    .leaf_rw = S2_LEAF_RO | S2_DBM,
+};
+
+const AgeFormat age_format_stage2_no_ad = {
+    S2_FORMAT,
+    .hw_ad = false,
+    .leaf_rw = S2_LEAF_RO | S2_S2AP_WRITE,
 };

@@ -9,6 +9,7 @@
 #include "qemu/lockable.h"
 #include "qemu/thread.h"
 #include "exec/cputlb.h"
+#include "age-int.h"
 #include "vcpu.h"
 #include "trace.h"
 
@@ -53,38 +54,44 @@ typedef struct SpaceKey {
 
 static SpaceKey space_key[AGE_MAX_SPACES];
 
-static const char *space_name(const AgeMMU *mmu, int asidx)
+static char *space_name(const AgeMMU *mmu, int asidx)
 {
-    if (asidx == 0) {
-        return "memory";
+    const char *name = asidx == 0 ? "memory"
+                       : g_str_equal(mmu->fmt->name, "ept") ? "smm" : "secure";
+    unsigned same = 1;
+
+    for (unsigned i = 0; i < mmu->num_spaces; i++) {
+        same += space_key[i].asidx == asidx;
     }
-    return mmu->fmt == &age_format_ept ? "smm" : "secure";
+    return same == 1 ? g_strdup(name) : g_strdup_printf("%s%u", name, same);
 }
 
-/* Returns the number of the space, or -1 if it will not be followed. */
-static int find_space(AgeMMU *mmu, CPUState *cpu, int asidx)
+/* Returns NULL for a space that will not be followed. */
+static AgeAddressSpace *find_space(AgeMMU *mmu, CPUState *cpu, int asidx)
 {
+    AddressSpace *as = cpu_get_address_space(cpu, asidx);
+    AgeAddressSpace *space;
     unsigned i;
 
+    /* Arm's tag spaces come after a secure space that may be missing. */
+    if (!as) {
+        return NULL;
+    }
     for (i = 0; i < mmu->num_spaces; i++) {
         if (space_key[i].memory == cpu->memory &&
             space_key[i].asidx == asidx) {
-            return i;
+            return mmu->space[i];
         }
     }
-    if (!cpu_get_address_space(cpu, asidx)) {
-        /* Arm's tag spaces come after a secure space that may be missing. */
-        return -1;
-    }
-    if (!age_mmu_add_space(mmu, space_name(mmu, asidx),
-                           cpu_get_address_space(cpu, asidx))) {
+    space = age_mmu_add_space(mmu, space_name(mmu, asidx), as);
+    if (!space) {
         warn_report_once("age: CPU %d has an address space of its own, and "
                          "there are too many already: its accesses through "
                          "it will not be seen", cpu->cpu_index);
-        return -1;
+        return NULL;
     }
     space_key[i] = (SpaceKey) { .memory = cpu->memory, .asidx = asidx };
-    return i;
+    return space;
 }
 
 void age_vcpu_add(AgeMMU *mmu, CPUState *cpu)
@@ -92,9 +99,8 @@ void age_vcpu_add(AgeMMU *mmu, CPUState *cpu)
     AccelCPUState *vcpu = g_new0(AccelCPUState, 1);
 
     vcpu->cpu = cpu;
-    vcpu->mmu = mmu;
-    for (int i = 0; i < AGE_VCPU_SPACES; i++) {
-        vcpu->space[i] = i < cpu->num_ases ? find_space(mmu, cpu, i) : -1;
+    for (int i = 0; i < MIN(cpu->num_ases, AGE_WALKER_SPACES); i++) {
+        vcpu->walker.space[i] = find_space(mmu, cpu, i);
     }
     WITH_QEMU_LOCK_GUARD(&registry.lock) {
         QLIST_INSERT_HEAD(&registry.vcpus, vcpu, next);
@@ -145,6 +151,10 @@ void age_vcpu_request_flush(void)
 {
     AccelCPUState *vcpu;
 
+    /* Pairs with harvest_spaces(), which sets it after it cleared flags. */
+    if (!qatomic_xchg(&age_state.mmu.unflushed, false)) {
+        return;
+    }
     QEMU_LOCK_GUARD(&registry.lock);
     QLIST_FOREACH(vcpu, &registry.vcpus, next) {
         if (qatomic_xchg(&vcpu->flush, FLUSH_ASKED) != FLUSH_ASKED) {

@@ -10,28 +10,18 @@
 #include "hw/core/cpu.h"
 #include "walker.h"
 
-/*
- * x86: normal and SMM.  Arm: non-secure and secure; its further ones, for MTE
- * tags, are not guest memory.
- */
-#define AGE_VCPU_SPACES 2
-
 /**
  * AccelCPUState: what the accelerator keeps for a vCPU, at CPUState.accel
  *
  * @cpu: the vCPU
- * @mmu: the accelerator's MMU
- * @walker: its walker; only its own thread uses it
- * @space: for each address space index of the vCPU, the number of the space
- *     in @mmu, or -1 if that is not followed
+ * @walker: its walker, whose address spaces are numbered as the vCPU's own;
+ *     only its own thread uses it
  * @flush: state of its flush request, see vcpu.c
  * @next: link among all vCPUs
  */
 struct AccelCPUState {
     CPUState *cpu;
-    AgeMMU *mmu;
     AgeWalker walker;
-    int8_t space[AGE_VCPU_SPACES];
     unsigned flush;
     QLIST_ENTRY(AccelCPUState) next;
 };
@@ -57,7 +47,8 @@ void age_vcpu_remove(CPUState *cpu);
  * age_vcpu_request_flush: ask every vCPU to flush its TLB
  *
  * Does not wait for it.  A vCPU that was asked already, and has not begun, is
- * not asked again.
+ * not asked again.  Does nothing if no accessed flag was cleared since the last
+ * request.
  *
  * Context: any thread, with or without the BQL.
  */

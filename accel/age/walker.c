@@ -66,7 +66,7 @@ static uint64_t map_wanted(AgeAddressSpace *space, hwaddr gpa, AgePath *path)
     uint64_t stale = 0;
 
     for (;;) {
-        unsigned seq = age_pt_read_seq(pt);
+        uint64_t seq = age_pt_read_seq(pt);
         int height = 0;
         uint64_t leaf = wanted_leaf(space, gpa, &height);
         uint64_t entry;
@@ -74,8 +74,12 @@ static uint64_t map_wanted(AgeAddressSpace *space, hwaddr gpa, AgePath *path)
         if (stale) {
             age_pt_remap(pt, path, stale, height == path->height ? leaf : 0);
         }
-        if (!leaf) {
+        if (!leaf && age_pt_read_seq(pt) == seq) {
             return 0;
+        }
+        if (!leaf) {
+            stale = 0;
+            continue;
         }
         entry = age_pt_map(pt, gpa, leaf, height, path);
         /* Pairs with the first barrier in age_pt_zap(). */
@@ -87,12 +91,15 @@ static uint64_t map_wanted(AgeAddressSpace *space, hwaddr gpa, AgePath *path)
     }
 }
 
-/* Find the path to @gpa: in the cache if it is there, else by a walk. */
-static void find_path(AgeWalkCacheSlot *slot, const AgePageTable *pt,
-                      hwaddr gpa)
+/*
+ * Find the path to @gpa: in the cache if it is there, else by a walk.  Returns
+ * the entry at its end: a leaf, or 0.
+ */
+static uint64_t find_path(AgeWalkCacheSlot *slot, const AgePageTable *pt,
+                          hwaddr gpa)
 {
     uint64_t region = gpa >> REGION_SHIFT;
-    unsigned seq = age_pt_read_seq(pt);
+    uint64_t seq = age_pt_read_seq(pt);
     uint64_t *table;
 
     if (slot->region == region + 1 && slot->seq == seq) {
@@ -100,35 +107,110 @@ static void find_path(AgeWalkCacheSlot *slot, const AgePageTable *pt,
                                        AGE_PAGE_SIZE);
         slot->path.entry[0] = &table[(gpa >> AGE_PAGE_SHIFT) &
                                      (AGE_TABLE_ENTRIES - 1)];
-        return;
+        return qatomic_read(slot->path.entry[0]);
     }
     /* Whatever is walked from here on may be remembered with this number. */
     slot->seq = seq;
     slot->region = region + 1;
-    age_pt_walk(pt, gpa, &slot->path);
+    return age_pt_walk(pt, gpa, &slot->path);
 }
 
-/* One try; returns false if the leaf vanished on the way. */
-static bool walk_once(AgeWalkStats *stats, AgeAddressSpace *space,
-                      AgePath *path, hwaddr gpa, bool write)
+/*
+ * Has the walk nothing to set?  @leaf, at the end of @path, was read before
+ * the parents are, which is all that age_pt_mark() would see to.
+ */
+static bool nothing_to_set(const AgePageTable *pt, const AgePath *path,
+                           uint64_t leaf, bool write)
+{
+    const AgeFormat *fmt = pt->fmt;
+
+    if (age_leaf_young(fmt, leaf, write) != leaf) {
+        return false;
+    }
+    for (int h = path->height + 1; h <= pt->geo.root_height; h++) {
+        /* Load the child before the parent, as in age_pt_mark(). */
+        smp_rmb();
+        if (~qatomic_read(path->entry[h]) & fmt->table_accessed) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/*
+ * Is there anything for the hypervisor to do: a leaf to map, or one to make
+ * young that no hardware makes young?
+ */
+static bool leaf_faults(const AgeFormat *fmt, uint64_t leaf, bool write)
+{
+    return !leaf || (!fmt->hw_ad && age_leaf_young(fmt, leaf, write) != leaf);
+}
+
+/*
+ * A store met a leaf that does not permit it.  That is as it should be if the
+ * memory is read-only.  It may also be a leaf of another walker that was
+ * overtaken by a change and has not put it right yet: do so in its stead.
+ *
+ * Returns true if the leaf is as it should be.
+ */
+static bool denied(AgeAddressSpace *space, const AgePath *path, uint64_t leaf,
+                   hwaddr gpa)
+{
+    int height = 0;
+    uint64_t wanted = wanted_leaf(space, gpa, &height);
+
+    if (!age_entry_writable(space->pt.fmt, wanted)) {
+        return true;
+    }
+    age_pt_remap(&space->pt, path, leaf,
+                 height == path->height ? wanted : 0);
+    return false;
+}
+
+/* Set the flags of the leaf at the end of @path, and map it first if need be */
+static AgeMarked use_leaf(AgeWalkStats *stats, AgeAddressSpace *space,
+                          AgePath *path, uint64_t leaf, bool fault, hwaddr gpa,
+                          bool write)
 {
     const AgeFormat *fmt = space->pt.fmt;
-    uint64_t leaf = qatomic_read(path->entry[path->height]);
-    AgeMarked marked;
 
-    if (!age_entry_present(fmt, leaf)) {
+    if (!leaf) {
         leaf = map_wanted(space, gpa, path);
         if (!leaf) {
             count(&stats->unmapped);
-            return true;
+            return (AgeMarked) { .present = true };
         }
-        count(&stats->violations);
     }
     if (write && !age_entry_writable(fmt, leaf)) {
+        if (!denied(space, path, leaf, gpa)) {
+            return (AgeMarked) {};
+        }
         count(&stats->denied);
-        return true;
+        return (AgeMarked) { .present = true };
     }
-    marked = age_pt_mark(&space->pt, path, write);
+    if (fault) {
+        count(&stats->violations);
+    }
+    return age_pt_mark(&space->pt, path, write);
+}
+
+/*
+ * One try; returns false if the leaf vanished on the way.  As in a hypervisor,
+ * a fault is handled with the MMU lock held for reading.
+ */
+static bool walk_once(AgeWalkStats *stats, AgeAddressSpace *space,
+                      AgePath *path, uint64_t leaf, hwaddr gpa, bool write)
+{
+    bool fault = leaf_faults(space->pt.fmt, leaf, write);
+    AgeMarked marked;
+
+    if (fault) {
+        g_rw_lock_reader_lock(&space->mmu->lock);
+    }
+    marked = use_leaf(stats, space, path, leaf, fault, gpa, write);
+    if (fault) {
+        g_rw_lock_reader_unlock(&space->mmu->lock);
+    }
     if (marked.accessed) {
         count(&stats->accessed);
     }
@@ -138,24 +220,38 @@ static bool walk_once(AgeWalkStats *stats, AgeAddressSpace *space,
     return marked.present;
 }
 
-void age_walk(AgeWalker *w, AgeAddressSpace *space, unsigned index,
-              hwaddr gpa, bool write)
+/* The walk when there is something to set or to map */
+static void G_GNUC_NO_INLINE walk_slow(AgeWalkStats *stats,
+                                       AgeAddressSpace *space,
+                                       AgeWalkCacheSlot *slot, uint64_t leaf,
+                                       hwaddr gpa, bool write)
 {
+    while (!walk_once(stats, space, &slot->path, leaf, gpa, write)) {
+        count(&stats->retries);
+        leaf = age_pt_walk(&space->pt, gpa, &slot->path);
+    }
+    if (slot->path.height > 0) {
+        /* Only paths to a table of pages serve a whole region. */
+        slot->region = 0;
+    }
+}
+
+void age_walk(AgeWalker *w, unsigned index, hwaddr gpa, bool write)
+{
+    AgeAddressSpace *space = w->space[index];
     AgeWalkCacheSlot *slot = &w->cache[index].slot[(gpa >> REGION_SHIFT) %
                                                    AGE_WALK_CACHE_SIZE];
+    uint64_t leaf;
 
     count(&w->stats.fills);
     if (gpa >= space->mem.gpa_limit) {
         count(&w->stats.unmapped);
         return;
     }
-    find_path(slot, &space->pt, gpa);
-    while (!walk_once(&w->stats, space, &slot->path, gpa, write)) {
-        count(&w->stats.retries);
-        age_pt_walk(&space->pt, gpa, &slot->path);
-    }
-    if (slot->path.height > 0) {
-        /* Only paths to a table of pages serve a whole region. */
+    leaf = find_path(slot, &space->pt, gpa);
+    if (!nothing_to_set(&space->pt, &slot->path, leaf, write)) {
+        walk_slow(&w->stats, space, slot, leaf, gpa, write);
+    } else if (slot->path.height > 0) {
         slot->region = 0;
     }
 }

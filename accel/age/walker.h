@@ -9,6 +9,12 @@
 
 #include "mmu.h"
 
+/*
+ * Address spaces of a walker.  x86: normal and SMM.  Arm: non-secure and
+ * secure; its further ones, for MTE tags, are not guest memory.
+ */
+#define AGE_WALKER_SPACES   2
+
 /* Paths that a walker remembers, one for each 2 MiB region that maps to it */
 #define AGE_WALK_CACHE_SIZE 16
 
@@ -21,7 +27,7 @@
  *     looked for only shows in @path.entry[0]
  */
 typedef struct AgeWalkCacheSlot {
-    unsigned seq;
+    uint64_t seq;
     uint64_t region;
     AgePath path;
 } AgeWalkCacheSlot;
@@ -55,19 +61,20 @@ typedef struct AgeWalkStats {
 /**
  * AgeWalker: what translates: a vCPU or a device's DMA engine
  *
- * @cache: its caches, one for each address space
+ * @space: the address spaces that it can use; NULL for one that it can't
+ * @cache: its caches, one for each of them
  * @stats: what it did
  */
 typedef struct AgeWalker {
-    AgeWalkCache cache[AGE_MAX_SPACES];
+    AgeAddressSpace *space[AGE_WALKER_SPACES];
+    AgeWalkCache cache[AGE_WALKER_SPACES];
     AgeWalkStats stats;
 } AgeWalker;
 
 /**
  * age_walk: translate one access, as hardware would
  * @w: who translates
- * @space: the address space
- * @index: number of @space among those of the MMU
+ * @index: which of the address spaces of @w it uses, which is not NULL
  * @gpa: guest-physical address
  * @write: it is a store
  *
@@ -77,9 +84,9 @@ typedef struct AgeWalker {
  * first.
  *
  * Context: RCU read-side critical section; one thread at a time for each
- *     walker.  Takes no lock.
+ *     walker.  Takes no lock but for a fault: then the MMU lock for reading,
+ *     and that of the pool of tables.
  */
-void age_walk(AgeWalker *w, AgeAddressSpace *space, unsigned index,
-              hwaddr gpa, bool write);
+void age_walk(AgeWalker *w, unsigned index, hwaddr gpa, bool write);
 
 #endif /* ACCEL_AGE_WALKER_H */

@@ -6,6 +6,9 @@
  * to know asks the chain.  This is Linux's mmu_notifier with the call of
  * "mm/kvm: add mmu_notifier_test_clear_young()".
  *
+ * A page is a page of host-virtual memory, as the several MMUs may know it by
+ * different guest-physical addresses.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
@@ -13,6 +16,7 @@
 #define SYSTEM_AGE_H
 
 #include "qemu/queue.h"
+#include "qemu/rcu.h"
 
 extern bool age_allowed;
 
@@ -24,9 +28,8 @@ typedef struct AgeNotifier AgeNotifier;
 /**
  * AgeYoung: what is asked of the chain, and what it found
  *
- * A page is a page of host-virtual memory.  Both bitmaps have a bit for each
- * page of [@start, @end); that of address a is bit
- * (@end - a) / 4096 - 1 + @first_bit, so the last page has the lowest.
+ * Both bitmaps have a bit for each page of [@start, @end); that of address a
+ * is bit (@end - a) / 4096 - 1 + @first_bit, so the last page has the lowest.
  *
  * @start: first host-virtual address, page aligned
  * @end: the address behind the last
@@ -50,61 +53,152 @@ typedef struct AgeYoung {
 /**
  * AgeNotifierOps: what a secondary MMU can do
  *
- * All are called in an RCU read-side critical section, from any thread, with
- * or without the BQL.  They must not wait.
+ * All but @release are called in an RCU read-side critical section, from any
+ * thread, with or without the BQL, and several at the same time.  They may take
+ * locks that are held shortly, but neither the BQL nor wait for a vCPU.  Ranges
+ * are of host-virtual addresses, page aligned and not empty.
  *
  * @can_test_clear_young: can test_clear_young() be called now?  If not, sets
- *     @reason to a static string.  Consumes nothing
- * @test_clear_young: test, or test and clear, as @y says
+ *     @reason to a static string.  Consumes nothing, takes no lock.  May be
+ *     NULL, with @test_clear_young
+ * @test_clear_young: test, or test and clear, as @y says.  Takes no lock
+ * @clear_young: make all pages of the range old.  Returns whether any was
+ *     young.  May be NULL
+ * @clear_flush_young: likewise, and request that TLBs are flushed if any was.
+ *     Unlike Linux's, it does not wait until they are.  May be NULL
+ * @test_young: is any page of the range young?  May be NULL
+ * @release: called once when the subscription ends, with the BQL held and no
+ *     earlier than all other calls have returned.  May be NULL
  */
 typedef struct AgeNotifierOps {
     bool (*can_test_clear_young)(AgeNotifier *n, const char **reason);
     void (*test_clear_young)(AgeNotifier *n, AgeYoung *y);
+    bool (*clear_young)(AgeNotifier *n, uint64_t start, uint64_t end);
+    bool (*clear_flush_young)(AgeNotifier *n, uint64_t start, uint64_t end);
+    bool (*test_young)(AgeNotifier *n, uint64_t start, uint64_t end);
+    void (*release)(AgeNotifier *n);
 } AgeNotifierOps;
 
 /**
  * AgeNotifier: a subscription, embedded in what subscribes
  *
+ * @rcu: for its release
  * @ops: what it can do
- * @name: how results call it
+ * @name: how answers call it
  * @next: link in the chain
  */
 struct AgeNotifier {
+    struct rcu_head rcu;
     const AgeNotifierOps *ops;
-    const char *name;
+    char *name;
     QLIST_ENTRY(AgeNotifier) next;
 };
 
 /**
- * age_notifier_register: subscribe to the chain
- * @n: the subscription, with @ops and @name filled in
+ * AgeHow: how a subscriber answered age_test_clear_young()
  *
- * Context: BQL held.
+ * @AGE_HOW_BITMAP: for each page, in the bitmap
+ * @AGE_HOW_CLEAR_YOUNG: by the fallback, for the range as a whole
+ * @AGE_HOW_REFUSED: not at all; its pages are as they were
  */
-void age_notifier_register(AgeNotifier *n);
+typedef enum AgeHow {
+    AGE_HOW_BITMAP,
+    AGE_HOW_CLEAR_YOUNG,
+    AGE_HOW_REFUSED,
+} AgeHow;
+
+/**
+ * AgeAnswered: called with the answer of each subscriber
+ * @opaque: from the caller of age_test_clear_young()
+ * @name: the subscriber, valid during the call
+ * @how: how it answered
+ * @reason: why not in the bitmap, a static string; else NULL
+ * @young: with @AGE_HOW_CLEAR_YOUNG, whether any page was young
+ */
+typedef void AgeAnswered(void *opaque, const char *name, AgeHow how,
+                         const char *reason, bool young);
+
+/**
+ * age_notifier_register: subscribe to the chain
+ * @n: the subscription, with @ops filled in
+ * @name: how answers call it; copied
+ *
+ * Context: BQL held.  Harvests may be under way; they see it or not.
+ */
+void age_notifier_register(AgeNotifier *n, const char *name);
 
 /**
  * age_notifier_unregister: leave the chain
- * @n: the subscription.  Calls may be under way until a grace period has
- *     passed; free what it is embedded in after that
+ * @n: the subscription.  Calls may be under way until its release() is called,
+ *     a grace period later, which is when it may be freed
  *
- * Context: BQL held.
+ * Context: BQL held.  Does not wait.
  */
 void age_notifier_unregister(AgeNotifier *n);
 
 /**
- * age_test_clear_young: harvest every subscriber
- * @y: what is asked, and where the answer goes
- * @reason: set to why a subscriber refused, if any did
+ * age_has_test_clear_young: may age_test_clear_young() be worth a try?
  *
- * A page that several subscribers, address spaces or slots reach is young if
- * it is young in any.  If a subscriber can't answer, nothing is consumed from
- * any.
- *
- * Returns: whether all could answer.
- * Context: any thread, with or without the BQL; takes no lock and does not
- *     wait.
+ * Returns: whether any subscriber implements it.  The call may refuse all the
+ *     same, because of a constraint at run time.
+ * Context: any thread.
  */
-bool age_test_clear_young(AgeYoung *y, const char **reason);
+bool age_has_test_clear_young(void);
+
+/**
+ * age_test_clear_young: harvest all subscribers
+ * @y: what is asked, and where the answer goes
+ * @fallback: have those who can't answer for single pages make the whole range
+ *     old instead
+ * @answered: told how each answered; may be NULL
+ * @opaque: for @answered
+ *
+ * For each page with 0 in @y->select, say whether it is young; for each with 1,
+ * do so and make it old.  A page that several subscribers, address spaces or
+ * slots reach is young if it is young in any of them, and is made old in all.
+ * A subscriber that can't answer, while @fallback is not allowed, is passed
+ * over with nothing consumed.
+ *
+ * The source of this contract is mmu_notifier_test_clear_young() of the patch
+ * named above.  There, the caller's bitmap is flipped for each young entry;
+ * here that is up to the caller, once all have answered.
+ *
+ * Returns: 0 if @fallback is not allowed or was not needed; else whether any of
+ *     the fallbacks found a young page.
+ * Context: any thread, with or without the BQL.  Takes no lock without
+ *     fallback, and never waits.
+ */
+bool age_test_clear_young(AgeYoung *y, bool fallback, AgeAnswered *answered,
+                          void *opaque);
+
+/**
+ * age_clear_young: make a range old
+ * @start: first host-virtual address, page aligned
+ * @end: the address behind the last
+ *
+ * Returns: whether any page was young, for any subscriber.
+ * Context: any thread, with or without the BQL.
+ */
+bool age_clear_young(uint64_t start, uint64_t end);
+
+/**
+ * age_clear_flush_young: make a range old, and request that TLBs are flushed
+ * @start: first host-virtual address, page aligned
+ * @end: the address behind the last
+ *
+ * Returns: whether any page was young, for any subscriber.
+ * Context: any thread, with or without the BQL.
+ */
+bool age_clear_flush_young(uint64_t start, uint64_t end);
+
+/**
+ * age_test_young: is anything in a range young?
+ * @start: first host-virtual address, page aligned
+ * @end: the address behind the last
+ *
+ * Returns: whether any page is young, for any subscriber.
+ * Context: any thread, with or without the BQL.
+ */
+bool age_test_young(uint64_t start, uint64_t end);
 
 #endif /* SYSTEM_AGE_H */

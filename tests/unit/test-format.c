@@ -70,16 +70,16 @@ static void test_ept_make(void)
     uint64_t f = 0x7f12345678000ULL;
     uint64_t *table = (uint64_t *)(uintptr_t)0x7f1234567000ULL;
 
-    /* Bits 2:0 R/W/X, 5:3 memory type 6 (write back), 7 large */
-    g_assert_cmphex(age_make_leaf(EPT, f, 0, AGE_LEAF_RW), ==, f | 0x37);
-    g_assert_cmphex(age_make_leaf(EPT, f, 0, AGE_LEAF_RO), ==, f | 0x35);
+    /* Bits 2:0 R/W/X, 5:3 memory type 6 (write back), 7 large; 11 present */
+    g_assert_cmphex(age_make_leaf(EPT, f, 0, AGE_LEAF_RW), ==, f | 0x837);
+    g_assert_cmphex(age_make_leaf(EPT, f, 0, AGE_LEAF_RO), ==, f | 0x835);
     f = 0x7f12345600000ULL;
-    g_assert_cmphex(age_make_leaf(EPT, f, 1, AGE_LEAF_RW), ==, f | 0xb7);
-    g_assert_cmphex(age_make_leaf(EPT, f, 1, AGE_LEAF_RO), ==, f | 0xb5);
+    g_assert_cmphex(age_make_leaf(EPT, f, 1, AGE_LEAF_RW), ==, f | 0x8b7);
+    g_assert_cmphex(age_make_leaf(EPT, f, 1, AGE_LEAF_RO), ==, f | 0x8b5);
     f = 0x7f12340000000ULL;
-    g_assert_cmphex(age_make_leaf(EPT, f, 2, AGE_LEAF_RW), ==, f | 0xb7);
-    g_assert_cmphex(age_make_leaf(EPT, f, 2, AGE_LEAF_RO), ==, f | 0xb5);
-    g_assert_cmphex(age_make_table(EPT, table), ==, 0x7f1234567007ULL);
+    g_assert_cmphex(age_make_leaf(EPT, f, 2, AGE_LEAF_RW), ==, f | 0x8b7);
+    g_assert_cmphex(age_make_leaf(EPT, f, 2, AGE_LEAF_RO), ==, f | 0x8b5);
+    g_assert_cmphex(age_make_table(EPT, table), ==, 0x7f1234567807ULL);
 }
 
 static void test_stage2_make(void)
@@ -127,8 +127,8 @@ static void test_entry_helpers(void)
 {
     uint64_t table = 0x7f1234567000ULL;
 
-    g_assert_false(age_entry_present(EPT, 0xfffffffffffffff8ULL));
-    g_assert_true(age_entry_present(EPT, 0x4));
+    g_assert_false(age_entry_present(EPT, 0xfffffffffffff7ffULL));
+    g_assert_true(age_entry_present(EPT, 0x800));
     g_assert_true(age_entry_leaf(EPT, 0x37, 0));
     g_assert_false(age_entry_leaf(EPT, 0x37, 1));
     g_assert_true(age_entry_leaf(EPT, 0xb7, 2));
@@ -140,6 +140,44 @@ static void test_entry_helpers(void)
     g_assert_false(age_entry_leaf(S2, 0x3, 1));
     g_assert_true(age_entry_leaf(S2, 0x1, 2));
     g_assert_true((uintptr_t)age_entry_table(S2, table | 0x403) == table);
+}
+
+/* Without hardware: what aging takes away, and what comes back */
+static void test_ept_tracking(void)
+{
+    const AgeFormat *fmt = &age_format_ept_no_ad;
+    uint64_t f = 0x7f12345678000ULL;
+    uint64_t rw = f | 0x0400000000000835ULL;    /* bit 58: W may come back */
+    uint64_t old = f | 0x0540000000000830ULL;   /* R and X kept, 54 up */
+
+    g_assert_false(fmt->hw_ad);
+    g_assert_cmphex(age_make_leaf(fmt, f, 0, AGE_LEAF_RW), ==, rw);
+    g_assert_cmphex(age_make_leaf(fmt, f, 0, AGE_LEAF_RO), ==, f | 0x835);
+    g_assert_cmphex(age_leaf_young(fmt, rw, false), ==, rw | 0x100);
+    g_assert_cmphex(age_leaf_young(fmt, rw, true), ==, rw | 0x102);
+    g_assert_cmphex(age_leaf_old(fmt, rw | 0x102), ==, old);
+    g_assert_cmphex(age_leaf_young(fmt, old, false), ==, rw | 0x100);
+    g_assert_cmphex(age_leaf_young(fmt, old, true), ==, rw | 0x102);
+    g_assert_cmphex(age_leaf_old(fmt, f | 0x935), ==,
+                    f | 0x0140000000000830ULL);
+    g_assert_true(age_entry_present(fmt, old));
+    g_assert_true(age_entry_writable(fmt, old));
+    g_assert_false(age_entry_writable(fmt, f | 0x935));
+    g_assert_cmphex(age_leaf_mapping(fmt, old), ==, rw);
+    g_assert_cmphex(age_leaf_mapping(fmt, rw | 0x102), ==, rw);
+}
+
+static void test_stage2_software(void)
+{
+    const AgeFormat *fmt = &age_format_stage2_no_ad;
+    uint64_t f = 0x7f1234567000ULL;
+
+    g_assert_false(fmt->hw_ad);
+    g_assert_cmphex(age_make_leaf(fmt, f, 0, AGE_LEAF_RW), ==, f | 0x3ff);
+    g_assert_cmphex(age_make_leaf(fmt, f, 0, AGE_LEAF_RO), ==, f | 0x37f);
+    g_assert_cmphex(age_leaf_young(fmt, f | 0x3ff, true), ==, f | 0x7ff);
+    g_assert_cmphex(age_leaf_old(fmt, f | 0x7ff), ==, f | 0x3ff);
+    g_assert_cmphex(age_leaf_mapping(fmt, f | 0x7ff), ==, f | 0x3ff);
 }
 
 static void test_heights(void)
@@ -166,8 +204,8 @@ static void test_ept_decode(void)
     const DecodeCase cases[] = {
         /* Bits 2:0 clear: not present, whatever else there is */
         { 0, 0, {} },
-        { 0xfffffffffffffff8ULL, 0, {} },
-        { 0xfffffffffffffff8ULL, 2, {} },
+        { 0xfffffffffffff7f8ULL, 0, {} },
+        { 0xfffffffffffff7f8ULL, 2, {} },
         /* Leaves as they start, and with flags; bits 51:12 are the frame */
         { f | 0x37, 0, decoded(true, "rwx", f, "WB") },
         { f | 0x137, 0, decoded(true, "rwxA", f, "WB") },
@@ -348,6 +386,9 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/age/format/heights", test_heights);
+    g_test_add_func("/age/format/ept-tracking", test_ept_tracking);
+    g_test_add_func("/age/format/stage2-software",
+                    test_stage2_software);
     g_test_add_func("/age/format/masks", test_masks);
     g_test_add_func("/age/format/entry-helpers", test_entry_helpers);
     g_test_add_func("/age/format/ept/make", test_ept_make);

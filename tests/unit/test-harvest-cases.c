@@ -88,7 +88,7 @@ static void test_bit_numbers(const Shape *shape)
     fixture_free(f);
 }
 
-/* Test and clear in one call, page by page; the seed's flip is select ^ young */
+/* Test and clear in one call, page by page; flipping is select ^ young. */
 static void test_mix(const Shape *shape)
 {
     Fixture *f = fixture_new(shape);

@@ -25,9 +25,11 @@
 #define qatomic_add(p, n)       weak_add(p, sizeof(*(p)), n)
 #define qatomic_sub(p, n)       weak_add(p, sizeof(*(p)), -(uint64_t)(n))
 
-/* What a barrier pairs with is said where it is used. */
+/* Orders all before it against all behind it */
 #define smp_mb()                weak_mb()
+/* Orders loads before it against loads behind it */
 #define smp_rmb()               weak_rmb()
+/* Makes an atomic read-modify-write before it a full barrier */
 #define smp_mb__after_rmw()     weak_mb()
 
 #endif /* QEMU_ATOMIC_H */

@@ -1,0 +1,96 @@
+/*
+ * A small table, for players in the model of weak-memory.h
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/rcu.h"
+#include "harvest.h"
+#include "stage.h"
+
+void stage_setup(void *opaque)
+{
+    Stage *s = opaque;
+    const AgeFormat *fmt = &age_format_stage2;
+    int top;
+
+    s->set = s->cleared = 0;
+    s->found = false;
+    age_pt_init(&s->pt, fmt, s->gpa_bits, s->leaf);
+    map_gpa(&s->pt, 0, s->leaf);
+    age_pt_walk(&s->pt, 0, &s->path);
+    top = s->pt.geo.root_height;
+    for (int h = s->leaf; h <= top; h++) {
+        if (s->young & (1u << h)) {
+            *s->path.entry[h] |= fmt->accessed;
+            s->set += h == s->leaf;
+        }
+        weak_watch(s->path.entry[h], 8);
+    }
+}
+
+bool stage_harvest(Stage *s, bool clear)
+{
+    uint64_t pages = age_height_size(s->pt.geo.root_height) / PAGE;
+    unsigned words = pages / 64;
+    g_autofree unsigned long *no_bits = g_new0(unsigned long, words);
+    g_autofree unsigned long *young = g_new0(unsigned long, words);
+    AgeHarvest h = {
+        .lsb_gfn = pages - 1,
+        .select = clear ? NULL : no_bits,
+        .young = young,
+    };
+
+    age_pt_harvest(&s->pt, 0, pages * PAGE, &h);
+    s->cleared += h.cleared;
+    return young[words - 1] >> 63;
+}
+
+bool stage_young(Stage *s, bool *parents_young)
+{
+    uint64_t flag = s->pt.fmt->accessed;
+    bool young;
+    AgePath path;
+
+    *parents_young = true;
+    young = age_pt_walk(&s->pt, 0, &path) & flag;
+    for (int h = path.height + 1; h <= s->pt.geo.root_height; h++) {
+        *parents_young &= (*path.entry[h] & flag) != 0;
+    }
+    return young;
+}
+
+bool stage_check(void *opaque)
+{
+    Stage *s = opaque;
+    bool parents_young, ok;
+    TreeCount c;
+
+    rcu_barrier();
+    ok = !stage_young(s, &parents_young) || parents_young;
+    c = tree_count(&s->pt);
+    ok = ok && s->set + s->pt.inherited ==
+               s->cleared + s->pt.zapped + c.young;
+    age_pt_destroy(&s->pt);
+    return ok;
+}
+
+bool stage_explore(WeakScene *scene, Stage *s, Heights states)
+{
+    unsigned total = 0, runs;
+    bool ok = true;
+
+    scene->setup = scene->setup ? scene->setup : stage_setup;
+    scene->check = scene->check ? scene->check : stage_check;
+    scene->opaque = s;
+    /* Count through the subsets of @states. */
+    s->young = 0;
+    do {
+        ok = weak_explore(scene, &runs);
+        total += runs;
+        s->young = (s->young - states) & states;
+    } while (ok && s->young);
+    g_test_message("%u runs, %s", total, ok ? "all right" : "one is wrong");
+    return ok;
+}
