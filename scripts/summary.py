@@ -46,11 +46,11 @@ def read_programs(log):
 
 def suite_of(program, counts):
     """The counts of a program's subtests, None if it has none."""
-    # The name is "project:suite / name", or "name" if there is one suite; that
-    # of JUnit is "project.name".
+    # The name is "project:suites / name", or "name" if there is one suite; that
+    # of JUnit is "project." and the same.
     name = program['name'].split(' / ')[-1]
     found = [count for suite, count in counts.items()
-             if suite.partition('.')[2] == name]
+             if suite.partition('.')[2].split(' / ')[-1] == name]
     return found[0] if found else None
 
 
@@ -74,13 +74,13 @@ def show(program):
 
 
 def main():
-    """Command line: the folder of meson's logs."""
-    logs = Path(sys.argv[1])
+    """Command line: meson's logs, without what their names end in."""
+    logs = sys.argv[1]
     counts = {}
     programs = []
-    if (logs / 'testlog.junit.xml').exists():
-        counts = count_suites(logs / 'testlog.junit.xml')
-        programs = read_programs(logs / 'testlog.json')
+    if Path(logs + '.junit.xml').exists():
+        counts = count_suites(logs + '.junit.xml')
+        programs = read_programs(logs + '.json')
     for program in programs:
         if program['result'] not in GOOD:
             show(program)

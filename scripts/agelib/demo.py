@@ -48,6 +48,7 @@ others may be added.  Counts are pages of 4096 bytes::
 
 import argparse
 import json
+import os
 import signal
 import sys
 import time
@@ -62,7 +63,7 @@ from .workload import GUESTS, Guest, WorkloadError
 MIB = 1 << 20
 TITLES = {"x86_64": "x86-64", "aarch64": "arm64"}
 FAILURES = (EmulatorError, WorkloadError, HarvestError, QMPError)
-MAP_CELLS = 29
+MAP_CELLS = 26
 PERIOD_MS = 1000
 
 
@@ -184,16 +185,16 @@ class Watch:
         guest.tell("run", shape["hot"], shape["warm"], shape["window"],
                    shape["period-ms"], shape["threads"])
         self.term.line(
-            f"  {mib(shape['pages']):.0f} MiB of workload: "
-            f"{mib(shape['hot']):.0f} hot, "
-            f"{mib(shape['cold']):.0f} cold, and in {mib(shape['warm']):.0f} "
-            f"a window of {mib(shape['window']):.0f} that moves on")
+            f"  workload of {mib(shape['pages']):.0f} MiB: "
+            f"{mib(shape['hot']):.0f} hot, {mib(shape['cold']):.0f} cold, "
+            f"in {mib(shape['warm']):.0f} a window of "
+            f"{mib(shape['window']):.0f} moves on")
         self.term.line()
 
     def _harvests(self, guest, harvester):
         """One a second, and a last one when the workload has stopped."""
         begin = time.monotonic()
-        self._columns()
+        self.print_columns()
         for second in range(1, self.args.seconds + 1):
             left = begin + second - time.monotonic()
             if left > 0:
@@ -213,16 +214,18 @@ class Watch:
             "round-trip-ns": harvest.round_trip_ns,
             "flush-pending": harvest.flush_pending}
         self.report["harvests"].append(sample)
-        self._live_line(sample, place(harvest.young, ranges, MAP_CELLS))
+        self.print_sample(sample, place(harvest.young, ranges, MAP_CELLS))
 
-    def _columns(self):
+    def print_columns(self):
+        """What the columns of the live lines are."""
         head = (f"{'time':>7} {'young MiB':>11} {'cumulative':>11} "
                 f"{'harvest':>10} {'ns/page':>8}")
         if self.term.live:
             head += "  " + "where in memory"
         self.term.line(self.term.style(head, "dim"))
 
-    def _live_line(self, sample, shares):
+    def print_sample(self, sample, shares):
+        """The live line of one harvest; @shares are where in memory."""
         cost_ms = sample["cost-ns"] / 1e6
         each = sample["cost-ns"] / sample["pages"]
         young = self.term.style(f"{mib(sample['young']):11.1f}", "bold")
@@ -321,7 +324,7 @@ def print_table(term, report):
     perfect = result["found"] == result["touched"]
     term.line(term.style(whole, "green" if perfect else "red"))
     term.line(f"  {'elsewhere':<12} {'':>10} {'':>10} {'':>10} "
-              f"{thousands(result['elsewhere']):>13}  kernel and others")
+              f"{thousands(result['elsewhere']):>13}  kernel, others")
 
 
 def table_row(name, row, extra):
@@ -405,6 +408,10 @@ def main(argv=None):
     except KeyboardInterrupt:
         term.line("interrupted")
         return 130
+    except BrokenPipeError:
+        # Nobody reads on; what Python still wants to flush goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), term.stream.fileno())
+        return 141
     if args.json:
         write_json(args.json, reports)
     return 0 if all(report["ok"] for report in reports) else 1

@@ -105,8 +105,12 @@ class Guest(Emulator):
         self._number += 1
         body = " ".join([f"!{self._number}", *map(str, words)]).encode()
         crc = binascii.crc_hqx(body, 0)
-        self._request = b"%s #%04x\n" % (body, crc)
-        self.write_serial(b"\n" + self._request)
+        self._request = b"\n%s #%04x\n" % (body, crc)
+        self.write_serial(self._request)
+
+    def repeat(self):
+        """Sends the last command once more; it is carried out only once."""
+        self.write_serial(self._request)
 
     def finish(self, timeout=PATIENCE, idle=None):
         """Waits for the command that was begun; returns its answer."""
@@ -164,7 +168,7 @@ class Guest(Emulator):
             if time.monotonic() > deadline:
                 raise self.failure("the guest does not answer")
             if number and time.monotonic() > again:
-                self.write_serial(b"\n" + self._request)
+                self.repeat()
                 pause *= 2
                 again = time.monotonic() + pause
             if idle:

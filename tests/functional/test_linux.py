@@ -201,6 +201,18 @@ class AllMixin(RoundsMixin):
         finally:
             self.guest.tell("alloc", AREA_PAGES, "small")
 
+    def test_console_noise(self):
+        """Lines that are spoilt or repeated do no harm on the console."""
+        self.guest.tell("reset")
+        self.guest.write_serial(b"!7 touch all load 1 #0000\n[ 1.0] oops")
+        self.assertEqual(self.guest.tell("report")["touched"], "0")
+        self.guest.begin("touch", "every:4:0", "load", 1)
+        self.guest.repeat()
+        self.guest.repeat()
+        self.guest.finish()
+        self.assertEqual(self.guest.tell("report")["touched"],
+                         str(AREA_PAGES // 4))
+
     def test_paused(self):
         """A paused guest can be harvested and touches nothing."""
         self.guest.tell("reset")
@@ -260,7 +272,8 @@ class AllMixin(RoundsMixin):
                     if slot["address-space"] == "memory" and
                     0 <= gpa - slot["gpa"] < slot["size"])
         self.assertTrue(leaf["leaf"], leaf)
-        self.assertEqual(leaf["address"], slot["hva"] + gpa - slot["gpa"], leaf)
+        self.assertEqual(leaf["address"], slot["hva"] + gpa - slot["gpa"],
+                         leaf)
         self.assertEqual(leaf["accessed"], accessed, leaf)
 
     def test_two_harvesters(self):

@@ -38,11 +38,11 @@ class SummaryTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as name:
             logs = Path(name)
             if suites is not None:
-                (logs / 'testlog.junit.xml').write_text(
+                (logs / 'log.junit.xml').write_text(
                     f'<testsuites>{"".join(suites)}</testsuites>')
-                (logs / 'testlog.json').write_text(
+                (logs / 'log.json').write_text(
                     ''.join(json.dumps(entry) + '\n' for entry in programs))
-            done = subprocess.run([sys.executable, '-B', SCRIPT, logs],
+            done = subprocess.run([sys.executable, '-B', SCRIPT, logs / 'log'],
                                   capture_output=True, text=True, check=False)
         return done.returncode, done.stdout.splitlines()
 
@@ -71,9 +71,12 @@ class SummaryTest(unittest.TestCase):
         self.assertEqual(lines[-1], '1 passed, 1 failed, 0 skipped')
 
     def test_broken_off(self):
-        for name in ['one', 'age:unit / one']:
-            status, lines = self.summary([suite('age.one', PASS, PASS)],
-                                         [program(name, 'ERROR')])
+        several = 'age:qtest+qtest-x86_64 / one'
+        for name, of_junit in [('one', 'one'), ('age:unit / one', 'one'),
+                               (several, several)]:
+            status, lines = self.summary(
+                [suite(f'age.{of_junit}', PASS, PASS)],
+                [program(name, 'ERROR')])
             self.assertEqual(status, 1)
             self.assertEqual(lines[-1], '2 passed, 1 failed, 0 skipped')
 

@@ -1,0 +1,107 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+The demo: short, in a pipe, and interrupted.
+"""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import unittest
+from pathlib import Path
+
+import common
+
+from agelib.emulator import PATIENCE, TOP
+from agelib.terminal import WIDTH
+from agelib.workload import images_present
+
+ARGS = common.parse_args(__doc__.splitlines()[1])
+
+
+def start_demo(*options):
+    """The demo without its wrapper, which would build first."""
+    env = dict(os.environ, PYTHONPATH=str(TOP / "scripts"),
+               PYTHONDONTWRITEBYTECODE="1")
+    return subprocess.Popen(
+        [sys.executable, "-m", "agelib.demo", "--arch", ARGS.arch, *options],
+        env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def children(pid):
+    """The processes that a process has started."""
+    try:
+        path = Path(f"/proc/{pid}/task/{pid}/children")
+        return [int(child) for child in path.read_text().split()]
+    except FileNotFoundError:
+        return []
+
+
+class Demo(unittest.TestCase):
+    """One guest, and what is said about it."""
+
+    @classmethod
+    def setUpClass(cls):
+        if not images_present(ARGS.arch):
+            raise unittest.SkipTest("no guest images: run scripts/build-guest")
+
+    def test_piped(self):
+        """Recall is whole, nothing is invented, and a pipe gets plain text."""
+        with tempfile.TemporaryDirectory(prefix="age-") as folder:
+            path = Path(folder) / "demo.json"
+            demo = start_demo("--seconds", "3", "--json", str(path))
+            output = demo.communicate(timeout=PATIENCE)[0]
+            self.assertEqual(demo.returncode, 0, output)
+            report = json.loads(path.read_text())
+        for line in output.splitlines():
+            self.assertLessEqual(len(line), WIDTH, line)
+        self.assertNotIn("\033", output)
+        self.check_report(report)
+
+    def check_report(self, report):
+        """What the other members are worth depends on these."""
+        self.assertEqual(report["version"], 1)
+        self.assertTrue(report["ok"])
+        self.assertEqual(len(report["guests"]), 1)
+        guest = report["guests"][0]
+        self.assertEqual(guest["arch"], ARGS.arch)
+        self.assertEqual(len(guest["harvests"]), 3)
+        result = guest["result"]
+        self.assertEqual(result["recall"], 1)
+        self.assertEqual(result["invented"], 0)
+        self.assertGreaterEqual(result["touched"], guest["workload"]["hot"])
+        self.assertEqual(result["shapes"]["hot"]["seen-in"], 1)
+        self.assertEqual(result["shapes"]["cold"]["touched"], 0)
+
+    def test_interrupted(self):
+        """Ctrl-C ends the emulator as well."""
+        demo = start_demo()
+        try:
+            end = time.monotonic() + PATIENCE
+            while not children(demo.pid) and time.monotonic() < end:
+                time.sleep(0.05)
+            emulators = children(demo.pid)
+            self.assertTrue(emulators)
+            time.sleep(1)
+            demo.send_signal(signal.SIGINT)
+            output = demo.communicate(timeout=60)[0]
+        finally:
+            demo.kill()
+            demo.wait()
+        self.assertEqual(demo.returncode, 130, output)
+        self.assertNotIn("Traceback", output)
+        for pid in emulators:
+            self.assertFalse(Path(f"/proc/{pid}").exists())
+
+
+def main():
+    """Runs the demo of one architecture."""
+    common.run_classes([Demo], ARGS.only)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+/*
+ * What the age tests do to the hardware of a board, in the guest's place
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef TESTS_AGE_BOARD_H
+#define TESTS_AGE_BOARD_H
+
+#include "libqtest.h"
+
+/*
+ * The default machine with its PCI configuration space where age_pci_write()
+ * looks for it, and with memory that can be plugged
+ */
+const char *age_board_machine(void);
+#define AGE_BOARD_MEMORY    "64M,slots=4,maxmem=2G"
+
+/* Two places in the 32-bit window of the PCI bus, 64 MiB at least */
+uint64_t age_board_pci_window(unsigned index);
+
+/* Write to the configuration space of a function of bus 0 */
+void age_pci_writeb(QTestState *qts, unsigned dev, unsigned fn, unsigned reg,
+                    uint8_t value);
+void age_pci_writel(QTestState *qts, unsigned dev, unsigned fn, unsigned reg,
+                    uint32_t value);
+
+/* Plug a DIMM named dimm0, dimm1, ...; its size is as in "8M" */
+void age_plug_dimm(QTestState *qts, unsigned index, const char *size);
+
+/* Unplug it: ask, and eject it as the guest would.  Waits for the end. */
+void age_unplug_dimm(QTestState *qts, unsigned index);
+
+#endif /* TESTS_AGE_BOARD_H */
