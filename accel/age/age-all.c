@@ -23,16 +23,12 @@
 
 #define TYPE_AGE_ACCEL ACCEL_CLASS_NAME("age")
 
-/* EPT with four levels, or stage 2 that starts at level 0 */
-#define AGE_GPA_BITS    48
-
 AgeState age_state = {
     .hw_ad = true,
 };
 bool age_allowed;
 
-/* The format for this emulator's target; NULL if there is none */
-static const AgeFormat *target_format(bool hw_ad)
+const AgeFormat *age_target_format(bool hw_ad)
 {
     if (g_str_equal(target_name(), "x86_64") ||
         g_str_equal(target_name(), "i386")) {
@@ -58,7 +54,7 @@ static AccelClass *tcg_class(void)
  */
 static void check_machine(void)
 {
-    if (!target_format(true)) {
+    if (!age_target_format(true)) {
         error_report("age: no second-stage page table format for %s guests",
                      target_name());
         exit(1);
@@ -81,7 +77,7 @@ static int age_init_machine(MachineState *ms)
     if (ret < 0) {
         return ret;
     }
-    mmu->fmt = target_format(age_state.hw_ad);
+    mmu->fmt = age_target_format(age_state.hw_ad);
     mmu->flush = age_vcpu_request_flush;
     mmu->gpa_bits = AGE_GPA_BITS;
     mmu->leaf_height = age_state.page_size;
@@ -169,23 +165,24 @@ static bool age_get_hw_ad(Object *obj, Error **errp)
 static void age_set_hw_ad(Object *obj, bool value, Error **errp)
 {
     if (age_enabled() && value != age_state.hw_ad) {
-        age_mmu_set_format(&age_state.mmu, target_format(value));
+        age_mmu_set_format(&age_state.mmu, age_target_format(value));
     }
     age_state.hw_ad = value;
 }
 
 static bool age_get_protected(Object *obj, Error **errp)
 {
-    return age_state.mmu.protected_guest;
+    return age_state.mmu.refusal;
 }
 
 static void age_set_protected(Object *obj, bool value, Error **errp)
 {
-    if (value && target_format(true) != &age_format_stage2) {
+    if (value && age_target_format(true) != &age_format_stage2) {
         error_setg(errp, "only Arm guests can be protected");
         return;
     }
-    qatomic_set(&age_state.mmu.protected_guest, value);
+    qatomic_set(&age_state.mmu.refusal,
+                value ? "the guest is protected (protected=on)" : NULL);
 }
 
 static void age_accel_class_init(ObjectClass *oc, void *data)

@@ -31,6 +31,12 @@ typedef struct AgeState {
 
 extern AgeState age_state;
 
+/* EPT with four levels, or stage 2 that starts at level 0 */
+#define AGE_GPA_BITS    48
+
+/* The format for this emulator's target; NULL if there is none */
+const AgeFormat *age_target_format(bool hw_ad);
+
 /* Error of every command but query-age when the accelerator is not in use */
 #define AGE_NOT_IN_USE \
     "the accelerator is not in use; start QEMU with -accel age"

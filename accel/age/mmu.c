@@ -59,15 +59,11 @@ static bool mmu_can_test_clear_young(AgeNotifier *n, const char **reason)
 {
     AgeMMU *mmu = container_of(n, AgeMMU, notifier);
 
-    if (!qatomic_read(&mmu->fmt)->hw_ad) {
+    *reason = qatomic_read(&mmu->refusal);
+    if (!*reason && !qatomic_read(&mmu->fmt)->hw_ad) {
         *reason = "no hardware sets accessed bits (hw-ad=off)";
-        return false;
     }
-    if (qatomic_read(&mmu->protected_guest)) {
-        *reason = "the guest is protected (protected=on)";
-        return false;
-    }
-    return true;
+    return !*reason;
 }
 
 static void harvest_spaces(AgeMMU *mmu, const AgeYoung *y, AgeHarvest *h)

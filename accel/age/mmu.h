@@ -40,8 +40,7 @@ typedef struct AgeAddressSpace {
  *     for writing.  A harvest and a walk without a fault do without.  It is
  *     here so that the two ways can be compared; nothing else depends on it
  * @fmt: format of its tables, as of now
- * @protected_guest: what the guest does is none of the host's business, so
- *     that harvests are refused
+ * @refusal: why harvests are refused, a static string; NULL if they are not
  * @flush: request that whoever walks flushes its TLB
  * @unflushed: flags were cleared, and no flush requested since
  * @gpa_bits: guest-physical addresses it translates
@@ -57,7 +56,7 @@ struct AgeMMU {
     AgeNotifier notifier;
     GRWLock lock;
     const AgeFormat *fmt;
-    bool protected_guest;
+    const char *refusal;
     void (*flush)(void);
     bool unflushed;
     unsigned gpa_bits;
