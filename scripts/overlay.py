@@ -75,6 +75,9 @@ HOOKS = [
          "    Show the crypto devices.\nERST",
          '#include "accel/age/hmp-commands-info.h.inc"',
          'accel/age/hmp-commands-info.h.inc'),
+    Hook('hmp-commands.hx', 'before', '#if defined(CONFIG_XEN_EMU)',
+         '#include "accel/age/hmp-commands.h.inc"',
+         'accel/age/hmp-commands.h.inc'),
     Hook('qemu-options.hx', 'after',
          r'    "                one-insn-per-tb=on|off'
          r' (one guest instruction per TCG translation block)\n"',
