@@ -68,7 +68,7 @@ AgeMarked touch_gpa(const AgePageTable *pt, uint64_t gpa, bool write);
 /* map_gpa(), then touch_gpa() */
 void map_young(AgePageTable *pt, uint64_t gpa, int height);
 
-/* Called for each present entry: where it is, and the first address below */
+/* Called for each entry that is not 0: where it is, and what it covers first */
 typedef void TreeVisit(uint64_t *ptr, int height, uint64_t gpa,
                        const AgeDecoded *decoded, void *opaque);
 

@@ -43,6 +43,7 @@ static void harvest(Fixture *f, uint64_t start, uint64_t end)
 {
     f->h.lsb_gfn = end - 1;
     f->h.cleared = f->h.skipped = 0;
+    f->h.any = false;
     memset(f->young, 0, sizeof(f->young));
     age_pt_harvest(&f->pt, start * PAGE, end * PAGE, &f->h);
 }
@@ -122,7 +123,8 @@ static void test_dirty_stays(const Shape *shape)
     harvest(f, 0, 1024);
     g_assert_cmpuint(f->h.cleared, ==, 2);
     g_assert_cmpuint(count_young(f), ==, 513);
-    g_assert_cmpuint(tree_count(&f->pt).dirty, ==, 2);
+    g_assert_cmpuint(tree_count(&f->pt).dirty, ==,
+                     shape->fmt->dirty ? 2 : 0);
     g_assert_cmpuint(tree_count(&f->pt).young, ==, 0);
     fixture_free(f);
 }
@@ -253,6 +255,74 @@ static void test_grandparent_rule(const Shape *shape)
     fixture_free(f);
 }
 
+/* What a leaf permits, as "rwx" */
+static void check_permits(Fixture *f, uint64_t gpa, const char *want)
+{
+    char permits[4] = "";
+    AgePath path;
+    uint64_t leaf = age_pt_walk(&f->pt, gpa, &path);
+    AgeDecoded d;
+
+    f->pt.fmt->decode(leaf, path.height, &d);
+    g_strlcat(permits, d.read ? "r" : "", sizeof(permits));
+    g_strlcat(permits, d.write ? "w" : "", sizeof(permits));
+    g_strlcat(permits, d.execute ? "x" : "", sizeof(permits));
+    g_assert_cmpstr(permits, ==, want);
+}
+
+/*
+ * Where no hardware sets the flag of an EPT entry, aging takes what it
+ * permits, and the next access brings it back: W if that is a store.
+ */
+static void test_permissions(const Shape *shape)
+{
+    bool track = shape->fmt->track;
+
+    for (int height = 0; height <= 1; height++) {
+        Fixture *f = fixture_new(shape);
+
+        map_young(&f->pt, BLOCK, height);
+        check_permits(f, BLOCK, track ? "rx" : "rwx");
+        touch_gpa(&f->pt, BLOCK, true);
+        check_permits(f, BLOCK, "rwx");
+        select_all(f, true);
+        harvest(f, 512, 1024);
+        g_assert_cmpuint(f->h.cleared, ==, 1);
+        check_permits(f, BLOCK, track ? "" : "rwx");
+        touch_gpa(&f->pt, BLOCK, false);
+        check_permits(f, BLOCK, track ? "rx" : "rwx");
+        fixture_free(f);
+    }
+}
+
+/* Only to test, only to know whether there is any */
+static void test_any(const Shape *shape)
+{
+    Fixture *f = fixture_new(shape);
+
+    f->h.select = NULL;
+    f->h.young = NULL;
+    map_gpa(&f->pt, 3 * PAGE, 0);
+    map_gpa(&f->pt, BLOCK, 1);
+    harvest(f, 0, 1024);
+    g_assert_false(f->h.any);
+    for (unsigned i = 0; i < 2; i++) {
+        touch_gpa(&f->pt, i ? BLOCK : 3 * PAGE, false);
+        f->h.test_only = true;
+        harvest(f, 0, 1024);
+        g_assert_true(f->h.any);
+        g_assert_cmpuint(f->h.cleared, ==, 0);
+        f->h.test_only = false;
+        harvest(f, 0, 1024);
+        g_assert_true(f->h.any);
+        g_assert_cmpuint(f->h.cleared, ==, 1);
+        harvest(f, 0, 1024);
+        g_assert_false(f->h.any);
+        g_assert_cmpuint(f->h.cleared, ==, 0);
+    }
+    fixture_free(f);
+}
+
 /* The last page of the address space, and the first */
 static void test_ends(const Shape *shape)
 {
@@ -280,6 +350,8 @@ int main(int argc, char **argv)
     shape_add_tests("/age/harvest/skip", test_skip);
     shape_add_tests("/age/harvest/parent-rule", test_parent_rule);
     shape_add_tests("/age/harvest/grandparent-rule", test_grandparent_rule);
+    shape_add_tests("/age/harvest/permissions", test_permissions);
+    shape_add_tests("/age/harvest/any", test_any);
     shape_add_tests("/age/harvest/ends", test_ends);
     return g_test_run();
 }

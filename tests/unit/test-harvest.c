@@ -42,7 +42,7 @@ typedef struct Model {
  * @start, @end: frames
  * @h: what is passed; bitmaps have exactly as many words as they need
  * @want: what @h.young should be afterwards
- * @cleared, @skipped: what @h should count
+ * @any, @cleared, @skipped: what else should be in @h
  * @tables: the accessed flag that each table entry should have, in the order
  *     of a visit
  * @reached: for the visit: by height, is the harvest in this entry?
@@ -52,6 +52,7 @@ typedef struct Request {
     uint64_t end;
     AgeHarvest h;
     unsigned long *want;
+    bool any;
     uint64_t cleared;
     uint64_t skipped;
     GByteArray *tables;
@@ -66,7 +67,10 @@ static bool get_bit(const unsigned long *map, uint64_t bit)
 
 static bool selected(const Request *r, uint64_t gfn)
 {
-    return !r->h.select || get_bit(r->h.select, r->h.lsb_gfn - gfn);
+    if (!r->h.select) {
+        return !r->h.test_only;
+    }
+    return get_bit(r->h.select, r->h.lsb_gfn - gfn);
 }
 
 /* Fill the table */
@@ -204,6 +208,7 @@ static void request_init(Request *r, const AgePageTable *pt)
     r->h.lsb_gfn = r->end - 1 + rnd_below(2) * rnd_below(200);
     bits = r->h.lsb_gfn - r->start + 1;
     r->h.select = random_select(bits);
+    r->h.test_only = rnd_below(2);
     r->h.young = random_map((bits + 63) / 64);
     r->want = g_memdup2(r->h.young, (bits + 63) / 64 * 8);
 }
@@ -229,6 +234,7 @@ static void expect_pages(Model *m, Request *r)
 
         if (leaf >= 0 && m->young[leaf]) {
             r->want[bit / 64] |= 1UL << (bit % 64);
+            r->any = true;
             clear[leaf] |= selected(r, gfn);
         }
     }
@@ -319,6 +325,7 @@ static void check_request(Model *m)
 
     age_pt_harvest(&m->pt, r.start * PAGE, r.end * PAGE, &r.h);
     g_assert_cmpmem(r.h.young, words * 8, r.want, words * 8);
+    g_assert_cmpint(r.h.any, ==, r.any);
     g_assert_cmpuint(r.h.cleared, ==, r.cleared);
     g_assert_cmpuint(r.h.skipped, ==, r.skipped);
     tree_visit(&m->pt, check_table, &r);

