@@ -110,14 +110,13 @@ static HumanReadableText *hmp_info_age(Error **errp)
 
 static void print_result(Monitor *mon, const AgeRangeResult *r)
 {
-    unsigned shown = 0;
+    const AgeRunList *l = r->runs;
 
-    for (AgeRunList *l = r->runs; l && shown < RUNS_SHOWN; l = l->next) {
+    for (unsigned shown = 0; l && shown < RUNS_SHOWN; shown++, l = l->next) {
         monitor_printf(mon, "  %016" PRIx64 "-%016" PRIx64 "\n",
                        l->value->start, l->value->end - 1);
-        shown++;
     }
-    if (shown == RUNS_SHOWN || r->bitmap) {
+    if (l || r->bitmap) {
         monitor_printf(mon, "  ...\n");
     }
     monitor_printf(mon, "%" PRIu64 " of %" PRIu64 " pages are young\n",

@@ -185,6 +185,11 @@ void age_mmu_set_format(AgeMMU *mmu, const AgeFormat *fmt)
         qatomic_set(&space->pt.fmt, fmt);
         age_pt_zap(&space->pt, 0, space->mem.gpa_limit);
     }
+    /*
+     * TLBs still have what was zapped, as after a harvest; when the memory
+     * layout changes, QEMU itself flushes them.
+     */
+    qatomic_set_mb(&mmu->unflushed, true);
 }
 
 AgeAddressSpace *age_mmu_add_space(AgeMMU *mmu, char *name,

@@ -151,11 +151,15 @@ void age_vcpu_request_flush(void)
 {
     AccelCPUState *vcpu;
 
+    /*
+     * With the lock held, so that whoever finds the flag reset by another
+     * request sees by age_vcpu_flush_pending() what that asked for.
+     */
+    QEMU_LOCK_GUARD(&registry.lock);
     /* Pairs with harvest_spaces(), which sets it after it cleared flags. */
     if (!qatomic_xchg(&age_state.mmu.unflushed, false)) {
         return;
     }
-    QEMU_LOCK_GUARD(&registry.lock);
     QLIST_FOREACH(vcpu, &registry.vcpus, next) {
         if (qatomic_xchg(&vcpu->flush, FLUSH_ASKED) != FLUSH_ASKED) {
             trace_age_flush_request(vcpu->cpu->cpu_index);

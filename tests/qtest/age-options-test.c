@@ -25,6 +25,8 @@ static const BadOption bad_options[] = {
       "Parameter 'page-size' does not accept value '2M'" },
     { "flush", "-machine none -accel age,flush=maybe",
       "Parameter 'flush' does not accept value 'maybe'" },
+    { "hw-ad", "-machine none -accel age,hw-ad=perhaps",
+      "Parameter 'hw-ad' expects 'on' or 'off'" },
     { "thread", "-machine none -accel age,thread=foo",
       "Invalid 'thread' setting foo" },
     { "tb-size", "-machine none -accel age,tb-size=much",

@@ -132,6 +132,30 @@ static void test_guest_flush(void)
     age_guest_quit(g);
 }
 
+/*
+ * What was made old without a flush is caught up with by the next request, be
+ * there anything more to make old or not; and one flush will do.
+ */
+static void test_late_flush(void)
+{
+    AgeGuest *g = age_guest_start(NULL);
+
+    age_guest_touch(g, AGE_GUEST_READ, g->memory, 20);
+    g_assert_cmpuint(age_count(g->qts, g->memory, g->end, true), ==, 20);
+    for (unsigned i = 0; i < 3; i++) {
+        QList *ranges = qlist_new();
+
+        age_add_clear_range(ranges, g->memory, g->end);
+        qobject_unref(age_harvest(g->qts, ranges,
+                                  "{ \"flush\": \"request\" }"));
+        age_wait_flushed(g->qts);
+        g_assert_cmpuint(age_counter(g->qts, "flushes"), ==, 1);
+    }
+    age_guest_touch(g, AGE_GUEST_READ, g->memory, 20);
+    g_assert_cmpuint(age_count(g->qts, g->memory, g->end, false), ==, 20);
+    age_guest_quit(g);
+}
+
 /* A flush that is asked for while the vCPUs are stopped is done there. */
 static void test_stopped(void)
 {
@@ -367,6 +391,7 @@ int main(int argc, char **argv)
     qtest_add_func("age/young/recall", test_recall);
     qtest_add_func("age/young/flush-property", test_flush_property);
     qtest_add_func("age/young/guest-flush", test_guest_flush);
+    qtest_add_func("age/young/late-flush", test_late_flush);
     qtest_add_func("age/young/stopped", test_stopped);
     qtest_add_data_func("age/young/smp/multi", ",thread=multi", test_smp);
     qtest_add_data_func("age/young/smp/single", ",thread=single", test_smp);

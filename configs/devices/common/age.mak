@@ -49,6 +49,7 @@ CONFIG_BOCHS_DISPLAY=y
 CONFIG_VGA_PCI=y
 
 # Serial ports, signals to the host, devices for tests
+CONFIG_AGE_DEVICE=y
 CONFIG_EDU=y
 CONFIG_GENERIC_LOADER=y
 CONFIG_PCI_TESTDEV=y

@@ -78,8 +78,7 @@ uint64_t age_count(QTestState *qts, uint64_t start, uint64_t end, bool clear);
  * age_flush_all: make everything old, and have all vCPUs flush their TLBs
  * @qts: QEMU
  *
- * There must be something to make old, else no flush is asked for.  When this
- * returns, a page that is accessed after that becomes young.
+ * When this returns, a page that is accessed after that becomes young.
  */
 void age_flush_all(QTestState *qts);
 

@@ -1,0 +1,239 @@
+/*
+ * age-device: who does a job, and when
+ *
+ * A bottom half does a job slice by slice, or a thread does it in one go.  Both
+ * look after each piece whether they are to put it down, so nobody waits long.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/lockable.h"
+#include "qemu/log.h"
+#include "qemu/rcu.h"
+#include "age-device.h"
+#include "trace.h"
+
+/*
+ * What a bottom half does at a time: about a millisecond.  A piece costs
+ * something even if it is small.
+ */
+#define SLICE           (1024 * 1024)
+#define PIECE_COST      4096
+
+static bool is_busy(AgeDevice *s)
+{
+    return s->status & AGE_DEVICE_STATUS_BUSY;
+}
+
+/* Ends of a job */
+
+static void end_with(AgeDevice *s, uint64_t status, uint64_t cause)
+{
+    trace_age_device_end(status, age_engine_progress(&s->engine).bytes);
+    s->status = status;
+    s->paused = false;
+    age_device_irq_raise(s, cause);
+}
+
+static void end_with_error(AgeDevice *s, uint64_t code)
+{
+    end_with(s, AGE_DEVICE_STATUS_ERROR | code << AGE_DEVICE_STATUS_CODE,
+             AGE_DEVICE_IRQ_ERROR);
+}
+
+static void end(AgeDevice *s, AgeEngineResult result)
+{
+    switch (result) {
+    case AGE_ENGINE_MORE:
+        end_with(s, AGE_DEVICE_STATUS_STOPPED, AGE_DEVICE_IRQ_DONE);
+        break;
+    case AGE_ENGINE_DONE:
+        end_with(s, AGE_DEVICE_STATUS_DONE, AGE_DEVICE_IRQ_DONE);
+        break;
+    case AGE_ENGINE_INVALID:
+        end_with_error(s, AGE_DEVICE_CODE_INVALID);
+        break;
+    case AGE_ENGINE_WRAP:
+        end_with_error(s, AGE_DEVICE_CODE_WRAP);
+        break;
+    case AGE_ENGINE_DMA:
+        end_with_error(s, AGE_DEVICE_CODE_DMA);
+        break;
+    }
+}
+
+/* Without a worker */
+
+static void run_slice(void *opaque)
+{
+    AgeDevice *s = opaque;
+    AgeEngineResult result = AGE_ENGINE_MORE;
+    unsigned cost = 0;
+
+    while (result == AGE_ENGINE_MORE && cost < SLICE) {
+        uint64_t before = s->engine.progress.bytes;
+
+        result = age_engine_piece(&s->engine);
+        cost += s->engine.progress.bytes - before + PIECE_COST;
+    }
+    if (result == AGE_ENGINE_MORE) {
+        qemu_bh_schedule(s->bh);
+    } else {
+        end(s, result);
+    }
+}
+
+/* The worker */
+
+static AgeEngineResult run_until_halted(AgeDevice *s)
+{
+    AgeEngineResult result;
+
+    do {
+        result = age_engine_piece(&s->engine);
+    } while (result == AGE_ENGINE_MORE && !qatomic_read(&s->halt));
+    return result;
+}
+
+static bool wait_for_work(AgeDevice *s)
+{
+    QEMU_LOCK_GUARD(&s->work_lock);
+    while (!s->work && !s->quit) {
+        qemu_cond_wait(&s->work_cond, &s->work_lock);
+    }
+    s->work = false;
+    return !s->quit;
+}
+
+static void *worker_thread(void *opaque)
+{
+    AgeDevice *s = opaque;
+    AgeEngineResult result;
+
+    rcu_register_thread();
+    while (wait_for_work(s)) {
+        result = run_until_halted(s);
+        bql_lock();
+        s->active = false;
+        if (result != AGE_ENGINE_MORE || !s->paused) {
+            end(s, result);
+        }
+        qemu_cond_broadcast(&s->idle);
+        bql_unlock();
+    }
+    rcu_unregister_thread();
+    return NULL;
+}
+
+static void wake_worker(AgeDevice *s, bool *what)
+{
+    QEMU_LOCK_GUARD(&s->work_lock);
+    *what = true;
+    qemu_cond_signal(&s->work_cond);
+}
+
+/* Either */
+
+static void run(AgeDevice *s)
+{
+    if (s->worker) {
+        s->active = true;
+        qatomic_set(&s->halt, false);
+        wake_worker(s, &s->work);
+    } else {
+        qemu_bh_schedule(s->bh);
+    }
+}
+
+void age_device_start(AgeDevice *s)
+{
+    AgeEngine *e = &s->engine;
+
+    if (is_busy(s) || s->no_start) {
+        qemu_log_mask(LOG_GUEST_ERROR, "%s: started while busy\n",
+                      TYPE_AGE_DEVICE);
+        return;
+    }
+    trace_age_device_start(*age_engine_param(e, AGE_DEVICE_COMMAND),
+                           *age_engine_param(e, AGE_DEVICE_PATTERN),
+                           *age_engine_param(e, AGE_DEVICE_LENGTH),
+                           *age_engine_param(e, AGE_DEVICE_COUNT),
+                           *age_engine_param(e, AGE_DEVICE_REPEAT));
+    age_engine_begin(e);
+    s->status = AGE_DEVICE_STATUS_BUSY;
+    run(s);
+}
+
+void age_device_stop(AgeDevice *s)
+{
+    if (s->active) {
+        /* It ends the job as soon as it gets the BQL. */
+        s->paused = false;
+        qatomic_set(&s->halt, true);
+    } else if (is_busy(s)) {
+        qemu_bh_cancel(s->bh);
+        end(s, AGE_ENGINE_MORE);
+    }
+}
+
+void age_device_pause(AgeDevice *s)
+{
+    bool no_start = s->no_start;
+
+    if (!is_busy(s)) {
+        return;
+    }
+    trace_age_device_pause();
+    s->paused = true;
+    s->no_start = true;
+    qemu_bh_cancel(s->bh);
+    qatomic_set(&s->halt, true);
+    while (s->active) {
+        /* The worker may be waiting for the BQL, which this lets it have. */
+        qemu_cond_wait_bql(&s->idle);
+    }
+    s->no_start = no_start;
+}
+
+void age_device_abort(AgeDevice *s)
+{
+    age_device_pause(s);
+    s->paused = false;
+    s->status = 0;
+}
+
+void age_device_resume(AgeDevice *s)
+{
+    if (s->paused) {
+        trace_age_device_resume();
+        s->paused = false;
+        run(s);
+    }
+}
+
+void age_device_runner_init(AgeDevice *s)
+{
+    qemu_mutex_init(&s->work_lock);
+    qemu_cond_init(&s->work_cond);
+    qemu_cond_init(&s->idle);
+    s->bh = qemu_bh_new_guarded(run_slice, s,
+                                &DEVICE(s)->mem_reentrancy_guard);
+    if (s->worker) {
+        qemu_thread_create(&s->thread, TYPE_AGE_DEVICE, worker_thread, s,
+                           QEMU_THREAD_JOINABLE);
+    }
+}
+
+void age_device_runner_cleanup(AgeDevice *s)
+{
+    if (s->worker) {
+        /* It has no job, so it does not want the BQL any more. */
+        wake_worker(s, &s->quit);
+        qemu_thread_join(&s->thread);
+    }
+    qemu_bh_delete(s->bh);
+    qemu_cond_destroy(&s->idle);
+    qemu_cond_destroy(&s->work_cond);
+    qemu_mutex_destroy(&s->work_lock);
+}
