@@ -129,6 +129,10 @@ round:
         jz      1f
         mov     %cr3, %rax
         mov     %rax, %cr3
+1:      test    $AGE_GUEST_CALL, %edx
+        jz      1f
+        mov     $APIC_ICR, %eax
+        movl    $ICR_START, (%rax)
 1:      jrcxz   end_round
 
 page:

@@ -111,16 +111,26 @@ static QTestState *start_qemu(const AgeGuestOptions *o, unsigned cpus)
     return qts;
 }
 
-static void wait_ready(AgeGuest *g)
+void age_guest_wait_ready(AgeGuest *g, unsigned cpu)
+{
+    uint64_t mailbox = age_guest_mailbox(cpu);
+    int64_t deadline = 0;
+
+    while (!qtest_readl(g->qts, mailbox + AGE_MB_READY)) {
+        age_poll(&deadline);
+    }
+    g->seq[cpu] = 0;
+}
+
+void age_guest_not_ready(AgeGuest *g, unsigned cpu)
+{
+    qtest_writel(g->qts, age_guest_mailbox(cpu) + AGE_MB_READY, 0);
+}
+
+static void wait_all_ready(AgeGuest *g)
 {
     for (unsigned cpu = 0; cpu < g->cpus; cpu++) {
-        uint64_t mailbox = age_guest_mailbox(cpu);
-        int64_t deadline = 0;
-
-        while (!qtest_readl(g->qts, mailbox + AGE_MB_READY)) {
-            age_poll(&deadline);
-        }
-        g->seq[cpu] = 0;
+        age_guest_wait_ready(g, cpu);
     }
 }
 
@@ -134,7 +144,7 @@ AgeGuest *age_guest_start(const AgeGuestOptions *options)
     g->memory = age_arch()->ram + AGE_MEMORY_OFFSET;
     g->end = age_arch()->ram + AGE_GUEST_MIB * MiB;
     g->qts = start_qemu(options, g->cpus);
-    wait_ready(g);
+    wait_all_ready(g);
     return g;
 }
 
@@ -148,11 +158,11 @@ void age_guest_reset(AgeGuest *g)
 {
     age_guest_stop(g);
     for (unsigned cpu = 0; cpu < g->cpus; cpu++) {
-        qtest_writel(g->qts, age_guest_mailbox(cpu) + AGE_MB_READY, 0);
+        age_guest_not_ready(g, cpu);
     }
     age_guest_cont(g);
     qtest_system_reset(g->qts);
-    wait_ready(g);
+    wait_all_ready(g);
 }
 
 void age_guest_stop(AgeGuest *g)

@@ -116,6 +116,12 @@ void age_guest_quit(AgeGuest *g);
 /* Write the firmware file; the caller unlinks and frees what is returned. */
 char *age_guest_firmware(void);
 
+/* Wait until the guest takes commands for a vCPU, for the first time or anew */
+void age_guest_wait_ready(AgeGuest *g, unsigned cpu);
+
+/* Forget that it does, before it begins anew */
+void age_guest_not_ready(AgeGuest *g, unsigned cpu);
+
 /* Reset the machine and wait until the guest takes commands again. */
 void age_guest_reset(AgeGuest *g);
 

@@ -50,6 +50,9 @@
 #define AGE_GUEST_FLUSH         0x10
 #define AGE_GUEST_REPEAT        0x20
 
+/* x86: first call all other CPUs, for some that were plugged */
+#define AGE_GUEST_CALL          0x40
+
 #define AGE_GUEST_BYTE          8
 
 #endif /* TESTS_AGE_MAILBOX_H */
