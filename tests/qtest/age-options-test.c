@@ -154,13 +154,6 @@ static void test_info(void)
 
 /* Large leaves */
 
-static uint64_t leaf_size(const AgeLeafInfo *leaf)
-{
-    unsigned height = ABS(leaf->level - age_arch()->leaf_level);
-
-    return AGE_PAGE << (9 * height);
-}
-
 /*
  * One access makes all of a leaf young, which is as large as may be.  How
  * large that is depends on where QEMU has the memory, so ask for it.
@@ -176,7 +169,7 @@ static void check_block(AgeGuest *g, uint64_t most)
     age_guest_touch(g, AGE_GUEST_WRITE, gpa, 1);
     g_assert(age_find_slot(g->qts, "memory", gpa, &slot));
     g_assert(age_leaf(g->qts, "memory", gpa, &leaf));
-    size = leaf_size(&leaf);
+    size = age_leaf_size(&leaf);
     first = QEMU_ALIGN_DOWN(gpa, size);
     g_assert_cmphex(size, <=, most);
     g_assert_cmphex(leaf.address, ==, slot.hva + (first - slot.gpa));
@@ -224,7 +217,7 @@ static void test_small_slot(void)
 
     g_assert(age_find_slot(g->qts, "memory", age_arch()->code, &slot));
     g_assert(age_leaf(g->qts, "memory", age_arch()->code, &leaf));
-    g_assert_cmphex(leaf_size(&leaf), <=, slot.size);
+    g_assert_cmphex(age_leaf_size(&leaf), <=, slot.size);
     g_assert(!leaf.write);
     age_guest_quit(g);
 }

@@ -16,6 +16,7 @@
 #define VGA_DEV         4
 #define PCI_COMMAND     0x04
 #define PCI_BAR_0       0x10
+#define PCI_BAR_2       0x18
 #define PCI_MEMORY_ON   0x02
 
 static AgeGuest *start(const char *args, unsigned cpus)
@@ -285,6 +286,42 @@ static void test_bar(void)
     age_guest_quit(g);
 }
 
+/*
+ * Registers that come to lie in the middle of a young block: it is split, all
+ * of its parts are young, and the one that is hidden is gone.
+ */
+static void test_split(void)
+{
+    AgeGuestOptions options = {
+        .machine = age_board_machine(),
+        .accel = ",page-size=2m",
+        .args = "-device VGA,addr=4.0,romfile=",
+    };
+    AgeGuest *g = age_guest_start(&options);
+    uint64_t gpa = age_board_pci_window(0), hidden = gpa + 3 * AGE_PAGE;
+    AgeLeafInfo leaf;
+    AgeSlotInfo slot;
+
+    set_bar(g, gpa);
+    set_memory(g, true);
+    age_guest_touch(g, AGE_GUEST_WRITE, gpa + 5 * AGE_PAGE, 1);
+    g_assert_cmpuint(age_count(g->qts, gpa, gpa + AGE_BLOCK, false), ==, 512);
+    age_pci_writel(g->qts, VGA_DEV, 0, PCI_BAR_2, hidden);
+    g_assert(!age_find_slot(g->qts, "memory", hidden, &slot));
+    g_assert(!age_leaf(g->qts, "memory", hidden, &leaf));
+    g_assert_cmpuint(age_count(g->qts, gpa, gpa + AGE_BLOCK, false), ==, 511);
+    g_assert_cmpuint(age_counter(g->qts, "inherited"), ==, 511);
+
+    /* The pages are on their own now, and one can be made old alone. */
+    g_assert_cmpuint(age_count(g->qts, gpa, gpa + AGE_PAGE, true), ==, 1);
+    g_assert_cmpuint(age_count(g->qts, gpa, gpa + AGE_BLOCK, false), ==, 510);
+    age_pci_writel(g->qts, VGA_DEV, 0, PCI_BAR_2, age_board_pci_window(1));
+    age_guest_touch(g, AGE_GUEST_READ, hidden, 1);
+    g_assert_cmpuint(age_count(g->qts, gpa, gpa + AGE_BLOCK, false), ==, 511);
+    check_conserved(g);
+    age_guest_quit(g);
+}
+
 /* A neighbour that comes and goes takes nothing from what stays. */
 static void test_neighbour(void)
 {
@@ -350,6 +387,7 @@ int main(int argc, char **argv)
     qtest_add_func("age/slots/hole", test_hole);
     qtest_add_func("age/slots/dimm-busy", test_dimm_busy);
     qtest_add_func("age/slots/bar", test_bar);
+    qtest_add_func("age/slots/split", test_split);
     qtest_add_func("age/slots/neighbour", test_neighbour);
     qtest_add_func("age/slots/reset", test_reset);
 

@@ -383,6 +383,23 @@ static void test_conservation(void)
     age_guest_quit(g);
 }
 
+/* What is old as a whole is not looked into: a pass costs what is young. */
+static void test_skip(void)
+{
+    AgeGuest *g = age_guest_start(NULL);
+    uint64_t skipped;
+
+    age_guest_send(g, 0, AGE_GUEST_READ, g->memory, 10, AGE_BLOCK);
+    age_guest_wait(g, 0);
+    age_guest_stop(g);
+    skipped = age_counter(g->qts, "skipped-tables");
+    g_assert_cmpuint(age_count(g->qts, g->memory, g->end, true), ==, 10);
+    g_assert_cmpuint(age_counter(g->qts, "skipped-tables"), ==, skipped);
+    g_assert_cmpuint(age_count(g->qts, g->memory, g->end, true), ==, 0);
+    g_assert_cmpuint(age_counter(g->qts, "skipped-tables"), ==, skipped + 10);
+    age_guest_quit(g);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -403,6 +420,7 @@ int main(int argc, char **argv)
     if (age_is_x86()) {
         qtest_add_func("age/young/alias", test_alias);
     }
+    qtest_add_func("age/young/skip", test_skip);
     qtest_add_func("age/young/conservation", test_conservation);
 
     return g_test_run();

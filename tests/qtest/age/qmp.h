@@ -104,6 +104,9 @@ QList *age_walk(QTestState *qts, const char *space, uint64_t gpa);
 bool age_leaf(QTestState *qts, const char *space, uint64_t gpa,
               AgeLeafInfo *leaf);
 
+/* How many bytes a leaf maps */
+uint64_t age_leaf_size(const AgeLeafInfo *leaf);
+
 /* Take an entry of it apart */
 void age_parse_entry(const QDict *entry, AgeLeafInfo *info);
 
@@ -134,9 +137,10 @@ void age_assert_same_pages(GArray *got, GArray *want);
 uint64_t age_count_young_leaves(QTestState *qts);
 
 /*
- * Fail unless each leaf that walkers made young was made old by a harvest, was
- * zapped, or is young still.  What went with a table counts when that is freed,
- * so this waits for it.  The guest must be stopped.
+ * Fail unless each leaf that was made young, by a walker or as a part of a
+ * young block, was made old by a harvest, was zapped, or is young still.  What
+ * went with a table counts when that is freed, so this waits for it.  The guest
+ * must be stopped, and harvests by bitmap be possible.
  */
 void age_check_conserved(QTestState *qts);
 
