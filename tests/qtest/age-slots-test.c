@@ -286,6 +286,19 @@ static void test_bar(void)
     age_guest_quit(g);
 }
 
+static uint64_t count_block(AgeGuest *g, uint64_t gpa, bool clear_first)
+{
+    if (clear_first) {
+        age_count(g->qts, gpa, gpa + AGE_PAGE, true);
+    }
+    return age_count(g->qts, gpa, gpa + AGE_BLOCK, false);
+}
+
+static void set_registers(AgeGuest *g, uint64_t gpa)
+{
+    age_pci_writel(g->qts, VGA_DEV, 0, PCI_BAR_2, gpa);
+}
+
 /*
  * Registers that come to lie in the middle of a young block: it is split, all
  * of its parts are young, and the one that is hidden is gone.
@@ -305,19 +318,18 @@ static void test_split(void)
     set_bar(g, gpa);
     set_memory(g, true);
     age_guest_touch(g, AGE_GUEST_WRITE, gpa + 5 * AGE_PAGE, 1);
-    g_assert_cmpuint(age_count(g->qts, gpa, gpa + AGE_BLOCK, false), ==, 512);
-    age_pci_writel(g->qts, VGA_DEV, 0, PCI_BAR_2, hidden);
+    g_assert_cmpuint(count_block(g, gpa, false), ==, 512);
+    set_registers(g, hidden);
     g_assert(!age_find_slot(g->qts, "memory", hidden, &slot));
     g_assert(!age_leaf(g->qts, "memory", hidden, &leaf));
-    g_assert_cmpuint(age_count(g->qts, gpa, gpa + AGE_BLOCK, false), ==, 511);
+    g_assert_cmpuint(count_block(g, gpa, false), ==, 511);
     g_assert_cmpuint(age_counter(g->qts, "inherited"), ==, 511);
 
     /* The pages are on their own now, and one can be made old alone. */
-    g_assert_cmpuint(age_count(g->qts, gpa, gpa + AGE_PAGE, true), ==, 1);
-    g_assert_cmpuint(age_count(g->qts, gpa, gpa + AGE_BLOCK, false), ==, 510);
-    age_pci_writel(g->qts, VGA_DEV, 0, PCI_BAR_2, age_board_pci_window(1));
+    g_assert_cmpuint(count_block(g, gpa, true), ==, 510);
+    set_registers(g, age_board_pci_window(1));
     age_guest_touch(g, AGE_GUEST_READ, hidden, 1);
-    g_assert_cmpuint(age_count(g->qts, gpa, gpa + AGE_BLOCK, false), ==, 511);
+    g_assert_cmpuint(count_block(g, gpa, false), ==, 511);
     check_conserved(g);
     age_guest_quit(g);
 }
