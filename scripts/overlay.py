@@ -35,6 +35,7 @@ FILES = [
     'include/system/age*.h',
     'qapi/age.json',
     'tests/qtest/age-*.[ch]',
+    'tests/qtest/fuzz/age_*.c',
 ]
 
 # What was added to a tree is written down there: revert has to take out the
@@ -84,6 +85,13 @@ HOOKS = [
          r'    "                page-size=4k|2m|1g,flush=none|request,'
          r'hw-ad=on|off (age: leaf size, TLB flush, A/D bits)\n"',
          'accel/age/meson.build'),
+    Hook('system/physmem.c', 'after', '#include "system/xen-mapcache.h"',
+         '#include "system/age.h"', 'accel/age/meson.build'),
+    Hook('system/physmem.c', 'after',
+         '                                      need_madvise, '
+         'need_fallocate, ret);',
+         '        age_discarded(host_startaddr, length);',
+         'accel/age/meson.build'),
     Hook('hw/meson.build', 'after', "subdir('adc')",
          "subdir('age-device')", 'hw/age-device/meson.build'),
     Hook('hw/Kconfig', 'after', 'source adc/Kconfig',
@@ -92,12 +100,19 @@ HOOKS = [
          "    'hw/age-device',", 'hw/age-device/trace-events'),
     Hook('tests/qtest/meson.build', 'before', 'qtest_executables = {}',
          "subdir('age')", 'tests/qtest/age/meson.build'),
+    Hook('tests/qtest/fuzz/meson.build', 'after',
+         "specific_fuzz_ss.add(files('generic_fuzz.c'))",
+         "specific_fuzz_ss.add(when: 'CONFIG_AGE_DEVICE',"
+         " if_true: files('age_device_fuzz.c'))",
+         'tests/qtest/fuzz/age_device_fuzz.c hw/age-device/meson.build'),
     Hook('docs/system/index.rst', 'after', '   replay',
          '   age', 'docs/system/age.rst'),
     Hook('docs/interop/index.rst', 'before', '   barrier',
          '   age-harvest', 'docs/interop/age-harvest.rst'),
     Hook('docs/devel/index-internals.rst', 'after', '   vfio-iommufd',
          '   age', 'docs/devel/age.rst'),
+    Hook('docs/devel/testing/index.rst', 'after', '   fuzzing',
+         '   ../age-testing', 'docs/devel/age-testing.rst'),
     Hook('docs/specs/index.rst', 'after', '   edu',
          '   age-device', 'docs/specs/age-device.rst'),
 ]

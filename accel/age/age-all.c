@@ -16,6 +16,7 @@
 #include "qemu/error-report.h"
 #include "qapi/error.h"
 #include "qapi/qapi-builtin-visit.h"
+#include "qapi/visitor.h"
 #include "exec/target_page.h"
 #include "hw/core/cpu.h"
 #include "age-int.h"
@@ -25,10 +26,11 @@
 
 AgeState age_state = {
     .hw_ad = true,
+    .haft = true,
 };
 bool age_allowed;
 
-const AgeFormat *age_target_format(bool hw_ad)
+const AgeFormat *age_target_format(bool hw_ad, bool haft)
 {
     if (g_str_equal(target_name(), "x86_64") ||
         g_str_equal(target_name(), "i386")) {
@@ -36,9 +38,15 @@ const AgeFormat *age_target_format(bool hw_ad)
     }
     if (g_str_equal(target_name(), "aarch64") ||
         g_str_equal(target_name(), "arm")) {
-        return hw_ad ? &age_format_stage2 : &age_format_stage2_no_ad;
+        return !hw_ad ? &age_format_stage2_no_ad :
+               haft ? &age_format_stage2 : &age_format_stage2_no_haft;
     }
     return NULL;
+}
+
+static bool target_is_arm(void)
+{
+    return age_target_format(true, true) == &age_format_stage2;
 }
 
 /* The parent's class, whose functions ours chain to */
@@ -54,7 +62,7 @@ static AccelClass *tcg_class(void)
  */
 static void check_machine(void)
 {
-    if (!age_target_format(true)) {
+    if (!age_target_format(true, true)) {
         error_report("age: no second-stage page table format for %s guests",
                      target_name());
         exit(1);
@@ -77,13 +85,10 @@ static int age_init_machine(MachineState *ms)
     if (ret < 0) {
         return ret;
     }
-    mmu->fmt = age_target_format(age_state.hw_ad);
+    mmu->fmt = age_target_format(age_state.hw_ad, age_state.haft);
     mmu->flush = age_vcpu_request_flush;
-    mmu->gpa_bits = AGE_GPA_BITS;
     mmu->leaf_height = age_state.page_size;
-    if (!age_mmu_init(mmu, "age")) {
-        return -EINVAL;
-    }
+    age_mmu_init(mmu, "age");
     age_allowed = true;
     /* Its properties can be reached at /machine/age then. */
     object_property_add_child(OBJECT(ms), "age", OBJECT(current_accel()));
@@ -165,9 +170,61 @@ static bool age_get_hw_ad(Object *obj, Error **errp)
 static void age_set_hw_ad(Object *obj, bool value, Error **errp)
 {
     if (age_enabled() && value != age_state.hw_ad) {
-        age_mmu_set_format(&age_state.mmu, age_target_format(value));
+        age_mmu_set_format(&age_state.mmu,
+                           age_target_format(value, age_state.haft));
     }
     age_state.hw_ad = value;
+}
+
+static bool age_get_haft(Object *obj, Error **errp)
+{
+    return age_state.haft && target_is_arm();
+}
+
+/* While the guest runs, a table flag that was not set would hide pages. */
+static void age_set_haft(Object *obj, bool value, Error **errp)
+{
+    if (!target_is_arm()) {
+        error_setg(errp, "haft is a feature of Arm processors; EPT always has "
+                   "accessed flags in its tables");
+        return;
+    }
+    if (age_enabled()) {
+        error_setg(errp, "haft can't be changed after the start");
+        return;
+    }
+    age_state.haft = value;
+}
+
+static void age_get_levels(Object *obj, Visitor *v, const char *name,
+                           void *opaque, Error **errp)
+{
+    uint8_t levels = age_state.mmu.num_spaces ?
+                     age_state.mmu.geo.root_height + 1 : age_state.levels;
+
+    visit_type_uint8(v, name, &levels, errp);
+}
+
+static void age_set_levels(Object *obj, Visitor *v, const char *name,
+                           void *opaque, Error **errp)
+{
+    uint8_t min = target_is_arm() ? 2 : 4;
+    uint8_t max = target_is_arm() ? 4 : 5;
+    uint8_t levels;
+
+    if (!visit_type_uint8(v, name, &levels, errp)) {
+        return;
+    }
+    if (age_enabled()) {
+        error_setg(errp, "levels can't be changed after the start");
+        return;
+    }
+    if (levels && (levels < min || levels > max)) {
+        error_setg(errp, "levels=%u: page tables have %u to %u levels, or 0 to "
+                   "have as many as the CPU needs", levels, min, max);
+        return;
+    }
+    age_state.levels = levels;
 }
 
 static bool age_get_protected(Object *obj, Error **errp)
@@ -177,7 +234,7 @@ static bool age_get_protected(Object *obj, Error **errp)
 
 static void age_set_protected(Object *obj, bool value, Error **errp)
 {
-    if (value && age_target_format(true) != &age_format_stage2) {
+    if (value && !target_is_arm()) {
         error_setg(errp, "only Arm guests can be protected");
         return;
     }
@@ -206,6 +263,15 @@ static void age_accel_class_init(ObjectClass *oc, void *data)
                                    age_get_flush, age_set_flush);
     object_class_property_set_description(oc, "flush",
         "What a harvest does about the TLBs of the vCPUs by default");
+
+    object_class_property_add(oc, "levels", "uint8", age_get_levels,
+                              age_set_levels, NULL, NULL);
+    object_class_property_set_description(oc, "levels",
+        "Levels of the page tables (default: as many as the CPU needs)");
+
+    object_class_property_add_bool(oc, "haft", age_get_haft, age_set_haft);
+    object_class_property_set_description(oc, "haft",
+        "Arm: hardware sets accessed flags in table descriptors, too");
 
     object_class_property_add_bool(oc, "hw-ad", age_get_hw_ad, age_set_hw_ad);
     object_class_property_set_description(oc, "hw-ad",

@@ -17,25 +17,32 @@
  *
  * @mmu: the vCPUs' second-stage MMU
  * @page_size: the `page-size` property
+ * @levels: the `levels` property
  * @hw_ad: the `hw-ad` property
+ * @haft: the `haft` property
  * @flush: the `flush` property
  * @harvested: pages reported young
  */
 typedef struct AgeState {
     AgeMMU mmu;
     AgeLeafSize page_size;
+    uint8_t levels;
     bool hw_ad;
+    bool haft;
     AgeFlush flush;
     uint64_t harvested;
 } AgeState;
 
 extern AgeState age_state;
 
-/* EPT with four levels, or stage 2 that starts at level 0 */
-#define AGE_GPA_BITS    48
-
-/* The format for this emulator's target; NULL if there is none */
-const AgeFormat *age_target_format(bool hw_ad);
+/**
+ * age_target_format: the format for this emulator's target
+ * @hw_ad: hardware sets accessed and dirty flags
+ * @haft: it does so in tables as well, if the architecture has the choice
+ *
+ * Returns: NULL if there is none.
+ */
+const AgeFormat *age_target_format(bool hw_ad, bool haft);
 
 /* Error of every command but query-age when the accelerator is not in use */
 #define AGE_NOT_IN_USE \

@@ -36,11 +36,14 @@ static const TCGCPUOps *parent_ops(const CPUState *cpu)
 }
 
 /*
- * The vCPU accesses @gpa.  Runs after the original hook has succeeded: that
+ * The vCPU accesses @gpa.  Returns whether the translation may not be kept for
+ * stores: the first store after this must come here, to make the leaf dirty.
+ *
+ * Runs after the original hook has succeeded: that
  * may not return, if the guest faults, and may come back here for the guest's
  * page tables, so nothing is held across it.
  */
-static void vcpu_access(CPUState *cpu, hwaddr gpa, MemTxAttrs attrs,
+static bool vcpu_access(CPUState *cpu, hwaddr gpa, MemTxAttrs attrs,
                         MMUAccessType access_type)
 {
     AccelCPUState *vcpu = cpu->accel;
@@ -48,11 +51,11 @@ static void vcpu_access(CPUState *cpu, hwaddr gpa, MemTxAttrs attrs,
     int asidx = attrs.secure;
 
     if (!vcpu || !vcpu->walker.space[asidx]) {
-        return;
+        return false;
     }
     /* Most of TCG runs in such a section already, but not all of it. */
     RCU_READ_LOCK_GUARD();
-    age_walk(&vcpu->walker, asidx, gpa, access_type == MMU_DATA_STORE);
+    return age_walk(&vcpu->walker, asidx, gpa, access_type == MMU_DATA_STORE);
 }
 
 /* Arm: the hook says what to install, and its caller installs it. */
@@ -64,8 +67,23 @@ static bool age_tlb_fill_align(CPUState *cpu, CPUTLBEntryFull *out, vaddr addr,
                                          memop, size, probe, ra)) {
         return false;
     }
-    vcpu_access(cpu, out->phys_addr, out->attrs, access_type);
+    if (vcpu_access(cpu, out->phys_addr, out->attrs, access_type)) {
+        out->prot &= ~PAGE_WRITE;
+    }
     return true;
+}
+
+/*
+ * Let no store go by the entry at @entry of a TLB of this thread's vCPU.  With
+ * the lock, since other threads put flags into entries that permit stores.
+ */
+static void forbid_stores(CPUState *cpu, CPUTLBEntry *entry)
+{
+    if (entry->addr_write != -1) {
+        qemu_spin_lock(&cpu->neg.tlb.c.lock);
+        qatomic_set(&entry->addr_write, -1);
+        qemu_spin_unlock(&cpu->neg.tlb.c.lock);
+    }
 }
 
 /* x86: the hook has installed the entry.  Read it back from its place. */
@@ -74,16 +92,19 @@ static bool age_tlb_fill(CPUState *cpu, vaddr addr, int size,
                          uintptr_t ra)
 {
     const CPUTLBEntryFull *full;
-    uintptr_t index_mask;
+    CPUTLBDescFast *fast;
+    uintptr_t index;
 
     if (!parent_ops(cpu)->tlb_fill(cpu, addr, size, access_type, mmu_idx,
                                    probe, ra)) {
         return false;
     }
-    index_mask = cpu->neg.tlb.f[mmu_idx].mask >> CPU_TLB_ENTRY_BITS;
-    full = &cpu->neg.tlb.d[mmu_idx].fulltlb[(addr >> TARGET_PAGE_BITS) &
-                                            index_mask];
-    vcpu_access(cpu, full->phys_addr, full->attrs, access_type);
+    fast = &cpu->neg.tlb.f[mmu_idx];
+    index = (addr >> TARGET_PAGE_BITS) & (fast->mask >> CPU_TLB_ENTRY_BITS);
+    full = &cpu->neg.tlb.d[mmu_idx].fulltlb[index];
+    if (vcpu_access(cpu, full->phys_addr, full->attrs, access_type)) {
+        forbid_stores(cpu, &fast->table[index]);
+    }
     return true;
 }
 

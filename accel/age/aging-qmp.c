@@ -56,6 +56,15 @@ static void clear_piece(void *opaque, uint64_t start, uint64_t end,
     *young |= age_clear_young(start, end);
 }
 
+/* With flush=request */
+static void clear_flush_piece(void *opaque, uint64_t start, uint64_t end,
+                              uint64_t first_bit)
+{
+    bool *young = opaque;
+
+    *young |= age_clear_flush_young(start, end);
+}
+
 static void test_piece(void *opaque, uint64_t start, uint64_t end,
                        uint64_t first_bit)
 {
@@ -64,13 +73,12 @@ static void test_piece(void *opaque, uint64_t start, uint64_t end,
     *young = *young || age_test_young(start, end);
 }
 
-/* Age each range by @fn.  Sets @any to whether anything was young. */
+/* Age each range by @fn. */
 static AgeSpanResultList *age_spans(AgeSpanList *list, AgeAddressType type,
-                                    AgePieceFunc *fn, bool *any)
+                                    AgePieceFunc *fn)
 {
     AgeSpanResultList *results = NULL, **tail = &results;
 
-    *any = false;
     for (; list; list = list->next) {
         AgeSpanResult *result = g_new0(AgeSpanResult, 1);
 
@@ -78,7 +86,6 @@ static AgeSpanResultList *age_spans(AgeSpanList *list, AgeAddressType type,
         result->end = list->value->end;
         age_ranges_foreach(type, result->start, result->end, fn,
                            &result->young);
-        *any |= result->young;
         QAPI_LIST_APPEND(tail, result);
     }
     return results;
@@ -89,7 +96,6 @@ AgeAgingResult *qmp_age_clear_young(AgeSpanList *list, bool has_address,
                                     AgeFlush flush, Error **errp)
 {
     AgeAgingResult *result;
-    bool young;
 
     address = has_address ? address : AGE_ADDRESS_TYPE_GPA;
     if (!check_ranges(list, address, errp) ||
@@ -98,8 +104,11 @@ AgeAgingResult *qmp_age_clear_young(AgeSpanList *list, bool has_address,
     }
     result = g_new0(AgeAgingResult, 1);
     result->begin_ns = get_clock();
-    result->ranges = age_spans(list, address, clear_piece, &young);
+    result->ranges = age_spans(list, address,
+                               flush == AGE_FLUSH_REQUEST ? clear_flush_piece
+                                                          : clear_piece);
     if (flush == AGE_FLUSH_REQUEST) {
+        /* What others cleared before counts as well. */
         age_vcpu_request_flush();
     }
     result->end_ns = get_clock();
@@ -111,7 +120,6 @@ AgeAgingResult *qmp_age_test_young(AgeSpanList *list, bool has_address,
                                    AgeAddressType address, Error **errp)
 {
     AgeAgingResult *result;
-    bool young;
 
     address = has_address ? address : AGE_ADDRESS_TYPE_GPA;
     if (!check_ranges(list, address, errp)) {
@@ -119,7 +127,7 @@ AgeAgingResult *qmp_age_test_young(AgeSpanList *list, bool has_address,
     }
     result = g_new0(AgeAgingResult, 1);
     result->begin_ns = get_clock();
-    result->ranges = age_spans(list, address, test_piece, &young);
+    result->ranges = age_spans(list, address, test_piece);
     result->end_ns = get_clock();
     result->flush_pending = age_vcpu_flush_pending();
     return result;

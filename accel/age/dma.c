@@ -18,7 +18,7 @@ struct AgeDMA {
 
 AgeDMA *age_dma_new(const char *name, AddressSpace *as, Error **errp)
 {
-    const AgeFormat *fmt = age_target_format(true);
+    const AgeFormat *fmt = age_target_format(true, true);
     AgeDMA *dma;
 
     if (!fmt) {
@@ -28,7 +28,7 @@ AgeDMA *age_dma_new(const char *name, AddressSpace *as, Error **errp)
     }
     dma = g_new0(AgeDMA, 1);
     dma->mmu.fmt = fmt;
-    dma->mmu.gpa_bits = AGE_GPA_BITS;
+    fmt->geometry(fmt->max_gpa_bits, 0, &dma->mmu.geo);
     age_mmu_init(&dma->mmu, name);
     dma->walker.space[0] = age_mmu_add_space(&dma->mmu, g_strdup("dma"), as);
     return dma;
@@ -54,7 +54,7 @@ void age_dma_access(AgeDMA *dma, hwaddr addr, uint64_t size, bool write)
     RCU_READ_LOCK_GUARD();
     for (hwaddr at = ROUND_DOWN(addr, AGE_PAGE_SIZE); at <= last;
          at += AGE_PAGE_SIZE) {
-        if (at >= 1ULL << AGE_GPA_BITS) {
+        if (at >= 1ULL << dma->mmu.geo.gpa_bits) {
             break;
         }
         age_walk(&dma->walker, 0, at, write);

@@ -3,7 +3,8 @@
  *
  * Intel SDM volume 3, "The Extended Page Table Mechanism (EPT)": the tables
  * "Format of an EPT ... Entry" and section "Accessed and Dirty Flags for
- * EPT".  The flags are there if bit 6 of the EPT pointer is set.
+ * EPT".  The flags are there if bit 6 of the EPT pointer is set, which is told
+ * in "Extended-Page-Table Pointer (EPTP)".
  *
  * If it is not, aging takes the permissions away, so that the next access is
  * an EPT violation, and keeps them in bits that hardware ignores.  The places
@@ -24,6 +25,7 @@
 #define EPT_RWX             (EPT_READ | EPT_WRITE | EPT_EXECUTE)
 #define EPT_MEMTYPE_SHIFT   3
 #define EPT_MEMTYPE_MASK    (7ULL << EPT_MEMTYPE_SHIFT)
+#define EPT_MEMTYPE_UC      (0ULL << EPT_MEMTYPE_SHIFT)
 #define EPT_MEMTYPE_WB      (6ULL << EPT_MEMTYPE_SHIFT)
 #define EPT_LARGE           (1ULL << 7)
 #define EPT_ACCESSED        (1ULL << 8)
@@ -33,6 +35,11 @@
 #define EPT_TRACK_SHIFT     54
 #define EPT_ADDRESS         0x000ffffffffff000ULL
 
+/* Of the EPT pointer */
+#define EPTP_MEMTYPE_WB     6ULL
+#define EPTP_LENGTH_SHIFT   3
+#define EPTP_ENABLE_AD      (1ULL << 6)
+
 /* Level 1 is the page table; 4 the PML4, 5 the PML5. */
 static int ept_level(int height)
 {
@@ -40,14 +47,29 @@ static int ept_level(int height)
 }
 
 /* Four levels translate 48 bits, five translate 57. */
-static bool ept_geometry(unsigned gpa_bits, AgeGeometry *out)
+static bool ept_geometry(unsigned gpa_bits, unsigned levels, AgeGeometry *out)
 {
-    if (gpa_bits > 57) {
+    unsigned needed = gpa_bits > 48 ? 5 : 4;
+
+    levels = levels ?: needed;
+    if (gpa_bits > 57 || levels < needed || levels > 5) {
         return false;
     }
-    out->root_height = gpa_bits > 48 ? 4 : 3;
-    out->root_tables = 1;
+    *out = (AgeGeometry) {
+        .gpa_bits = gpa_bits,
+        .root_height = levels - 1,
+        .root_tables = 1,
+    };
     return true;
+}
+
+/* The EPT pointer: bits 5:3 are the number of levels less one. */
+static uint64_t ept_root_pointer(const AgeFormat *fmt, const AgeGeometry *geo,
+                                 const uint64_t *root)
+{
+    return (uintptr_t)root | EPTP_MEMTYPE_WB |
+           (uint64_t)geo->root_height << EPTP_LENGTH_SHIFT |
+           (fmt->hw_ad ? EPTP_ENABLE_AD : 0);
 }
 
 static const char *ept_memory_type(uint64_t entry)
@@ -89,13 +111,19 @@ static void ept_decode(uint64_t entry, int height, AgeDecoded *out)
     .table = EPT_MMU_PRESENT | EPT_RWX, \
     .page = 0,                          \
     .block = EPT_LARGE,                 \
-    .leaf_ro = EPT_LEAF_RO,             \
+    .max_gpa_bits = 57,                 \
     .level = ept_level,                 \
     .geometry = ept_geometry,           \
+    .root_pointer = ept_root_pointer,   \
     .decode = ept_decode
 
-#define EPT_LEAF_RO \
-    (EPT_MMU_PRESENT | EPT_READ | EPT_EXECUTE | EPT_MEMTYPE_WB)
+/* What each type of leaf has, and what says that it may be written */
+#define EPT_LEAVES(w)                                           \
+    .leaf[AGE_LEAF_RW] = EPT_LEAF | EPT_MEMTYPE_WB | (w),       \
+    .leaf[AGE_LEAF_RO] = EPT_LEAF | EPT_MEMTYPE_WB,             \
+    .leaf[AGE_LEAF_DEVICE] = EPT_LEAF | EPT_MEMTYPE_UC | (w)
+
+#define EPT_LEAF    (EPT_MMU_PRESENT | EPT_READ | EPT_EXECUTE)
 
 const AgeFormat age_format_ept = {
     EPT_FORMAT,
@@ -103,7 +131,7 @@ const AgeFormat age_format_ept = {
     .table_accessed = EPT_ACCESSED,
     .dirty = EPT_DIRTY,
     .writable = EPT_WRITE,
-    .leaf_rw = EPT_LEAF_RO | EPT_WRITE,
+    EPT_LEAVES(EPT_WRITE),
 };
 
 const AgeFormat age_format_ept_no_ad = {
@@ -112,5 +140,5 @@ const AgeFormat age_format_ept_no_ad = {
     .writable = EPT_MMU_WRITABLE,
     .track = EPT_READ | EPT_EXECUTE,
     .track_shift = EPT_TRACK_SHIFT,
-    .leaf_rw = EPT_LEAF_RO | EPT_MMU_WRITABLE,
+    EPT_LEAVES(EPT_MMU_WRITABLE),
 };

@@ -31,11 +31,16 @@
  *
  * @AGE_LEAF_RW: RAM
  * @AGE_LEAF_RO: ROM, or a flash device in its read mode: reads and fetches
+ * @AGE_LEAF_DEVICE: a device's memory that guests get to use directly: no
+ *     caching and, where the format can say so, no fetches
  */
 typedef enum AgeLeafType {
     AGE_LEAF_RW,
     AGE_LEAF_RO,
+    AGE_LEAF_DEVICE,
 } AgeLeafType;
+
+#define AGE_LEAF_TYPES  (AGE_LEAF_DEVICE + 1)
 
 /**
  * AgeDecoded: an entry taken apart, for people and for tests
@@ -63,10 +68,12 @@ typedef struct AgeDecoded {
 /**
  * AgeGeometry: the shape of a table
  *
+ * @gpa_bits: guest-physical addresses are below 2^@gpa_bits
  * @root_height: height of the root
  * @root_tables: tables side by side at the root; above 1 only for stage 2
  */
 typedef struct AgeGeometry {
+    unsigned gpa_bits;
     int root_height;
     unsigned root_tables;
 } AgeGeometry;
@@ -76,10 +83,10 @@ typedef struct AgeGeometry {
  *
  * Masks rather than functions, because walker and harvest test them on every
  * entry.  An entry that is not present is all zeroes, so that testing
- * @accessed alone says whether a leaf is young.  An architecture has two of
- * these, with and without hardware that sets the flags; they agree on what is
- * present, what is a leaf, and where the address and the accessed flag of a
- * leaf are, so that tables can go from one to the other while they are used.
+ * @accessed alone says whether a leaf is young.  An architecture has several of
+ * these, with more and less that hardware sets; they agree on what is present,
+ * what is a leaf, and where the address and the accessed flag of a leaf are, so
+ * that tables can go from one to the other while they are used.
  *
  * @name: "ept" or "stage2"
  * @present: the entry is present if any of these bits is set
@@ -98,13 +105,19 @@ typedef struct AgeGeometry {
  * @hw_ad: hardware sets the accessed flags, and the dirty flags
  * @table: bits of a new table entry, without address and accessed flag
  * @page, @block: bits of a new leaf at height 0 and above it
- * @leaf_rw, @leaf_ro: further bits of a new leaf, by #AgeLeafType
+ * @leaf: further bits of a new leaf, by #AgeLeafType
+ * @max_gpa_bits: the widest guest-physical address that can be translated
  * @level: the manual's number for the level at @height
- * @geometry: the shape for @gpa_bits of guest-physical address.  Returns
- *     false if the format cannot translate that many
+ * @geometry: the shape for @gpa_bits of guest-physical address and @levels of
+ *     tables; 0 for as few as will do.  Returns false if the format has none
+ * @root_pointer: what the register has that points to the root at @root: the
+ *     EPTP, or VTTBR_EL2
+ * @control: what the register has that says how to walk: VTCR_EL2; NULL if the
+ *     format needs none
  * @decode: takes an entry at @height apart
  */
-typedef struct AgeFormat {
+typedef struct AgeFormat AgeFormat;
+struct AgeFormat {
     const char *name;
     uint64_t present;
     uint64_t leaf_mask;
@@ -121,16 +134,20 @@ typedef struct AgeFormat {
     uint64_t table;
     uint64_t page;
     uint64_t block;
-    uint64_t leaf_rw;
-    uint64_t leaf_ro;
+    uint64_t leaf[AGE_LEAF_TYPES];
+    unsigned max_gpa_bits;
     int (*level)(int height);
-    bool (*geometry)(unsigned gpa_bits, AgeGeometry *out);
+    bool (*geometry)(unsigned gpa_bits, unsigned levels, AgeGeometry *out);
+    uint64_t (*root_pointer)(const AgeFormat *fmt, const AgeGeometry *geo,
+                             const uint64_t *root);
+    uint64_t (*control)(const AgeFormat *fmt, const AgeGeometry *geo);
     void (*decode)(uint64_t entry, int height, AgeDecoded *out);
-} AgeFormat;
+};
 
 extern const AgeFormat age_format_ept;
 extern const AgeFormat age_format_ept_no_ad;
 extern const AgeFormat age_format_stage2;
+extern const AgeFormat age_format_stage2_no_haft;
 extern const AgeFormat age_format_stage2_no_ad;
 
 /* log2 of the bytes that one entry at @height covers */
@@ -162,6 +179,12 @@ static inline bool age_entry_writable(const AgeFormat *fmt, uint64_t entry)
     return entry & fmt->writable;
 }
 
+/* May @leaf be stored to, but only after a walk that makes it dirty? */
+static inline bool age_leaf_clean(const AgeFormat *fmt, uint64_t leaf)
+{
+    return age_entry_writable(fmt, leaf) && (~leaf & (fmt->dirty | fmt->write));
+}
+
 /* The next table that a table entry points to */
 static inline uint64_t *age_entry_table(const AgeFormat *fmt, uint64_t entry)
 {
@@ -183,6 +206,19 @@ static inline uint64_t age_leaf_old(const AgeFormat *fmt, uint64_t leaf)
         leaf &= ~(fmt->track | fmt->write);
     }
     return leaf;
+}
+
+/* The flag of a leaf that tells whether it is young, or dirty; may be 0 */
+static inline uint64_t age_leaf_flag(const AgeFormat *fmt, bool dirty)
+{
+    return dirty ? fmt->dirty : fmt->accessed;
+}
+
+/* What @leaf becomes when that flag is harvested */
+static inline uint64_t age_leaf_without(const AgeFormat *fmt, uint64_t leaf,
+                                        bool dirty)
+{
+    return dirty ? leaf & ~fmt->dirty : age_leaf_old(fmt, leaf);
 }
 
 /* What @leaf becomes when it is used, for a store if @write */
@@ -209,8 +245,7 @@ static inline uint64_t age_leaf_mapping(const AgeFormat *fmt, uint64_t leaf)
 static inline uint64_t age_make_leaf(const AgeFormat *fmt, uint64_t frame,
                                      int height, AgeLeafType type)
 {
-    return frame | (height ? fmt->block : fmt->page) |
-           (type == AGE_LEAF_RW ? fmt->leaf_rw : fmt->leaf_ro);
+    return frame | (height ? fmt->block : fmt->page) | fmt->leaf[type];
 }
 
 /* An old table entry */

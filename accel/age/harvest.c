@@ -1,5 +1,5 @@
 /*
- * Harvest: test and clear the accessed flags of a page table
+ * Harvest: test and clear the accessed or dirty flags of a page table
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -69,13 +69,12 @@ static uint64_t selected_bits(const AgeHarvest *h, uint64_t pos, unsigned n)
 }
 
 /*
- * The accessed flags of @n entries as a word, the last entry in bit 0.
- * Entries that are not present are zero, so they need no test of their own.
+ * A flag of @n entries as a word, the last entry in bit 0.  Entries that are
+ * not present are zero, so they need no test of their own.
  */
-static uint64_t gather_young(const uint64_t *entry, unsigned n,
-                             uint64_t accessed)
+static uint64_t gather_young(const uint64_t *entry, unsigned n, uint64_t flag)
 {
-    unsigned shift = __builtin_ctzll(accessed);
+    unsigned shift = __builtin_ctzll(flag);
     uint64_t young = 0;
 
     for (unsigned i = 0; i < n; i++) {
@@ -90,16 +89,17 @@ static uint64_t gather_young(const uint64_t *entry, unsigned n,
  * must be a cmpxchg, and if that fails, somebody else is using the page: leave
  * it young.  Returns whether the entry turned old.
  */
-static bool age_page(const AgeFormat *fmt, uint64_t *ptr)
+static bool age_page(const AgeFormat *fmt, uint64_t *ptr, bool dirty)
 {
+    uint64_t flag = age_leaf_flag(fmt, dirty);
     uint64_t old;
 
     if (!fmt->track) {
-        return qatomic_fetch_and(ptr, ~fmt->accessed) & fmt->accessed;
+        return qatomic_fetch_and(ptr, ~flag) & flag;
     }
     old = qatomic_read(ptr);
-    return (old & fmt->accessed) &&
-           qatomic_cmpxchg(ptr, old, age_leaf_old(fmt, old)) == old;
+    return (old & flag) &&
+           qatomic_cmpxchg(ptr, old, age_leaf_without(fmt, old, dirty)) == old;
 }
 
 /*
@@ -107,7 +107,7 @@ static bool age_page(const AgeFormat *fmt, uint64_t *ptr)
  * bits of the entries that turned old.
  */
 static uint64_t clear_young(const AgeFormat *fmt, uint64_t *entry, unsigned n,
-                            uint64_t clear)
+                            uint64_t clear, bool dirty)
 {
     uint64_t cleared = 0;
 
@@ -115,7 +115,7 @@ static uint64_t clear_young(const AgeFormat *fmt, uint64_t *entry, unsigned n,
         unsigned bit = __builtin_ctzll(clear);
 
         clear &= clear - 1;
-        if (age_page(fmt, &entry[n - 1 - bit])) {
+        if (age_page(fmt, &entry[n - 1 - bit], dirty)) {
             cleared |= 1ULL << bit;
         }
     }
@@ -127,14 +127,14 @@ static void harvest_word(const AgeFormat *fmt, AgeHarvest *h, uint64_t *entry,
                          unsigned n, uint64_t end_gfn)
 {
     uint64_t pos = bit_offset(h, end_gfn);
-    uint64_t young = gather_young(entry, n, fmt->accessed);
+    uint64_t young = gather_young(entry, n, age_leaf_flag(fmt, h->dirty));
     uint64_t select, cleared;
 
     if (!young) {
         return;
     }
     select = selected_bits(h, pos, n);
-    cleared = clear_young(fmt, entry, n, young & select);
+    cleared = clear_young(fmt, entry, n, young & select, h->dirty);
     h->cleared += __builtin_popcountll(cleared);
     report(h, pos, n, (young & ~select) | cleared);
 }
@@ -158,9 +158,11 @@ static void harvest_pages(const AgeFormat *fmt, AgeHarvest *h,
  * atomic AND might then clear the flag of a table.  Updates @entry if it is
  * not what stands there any more.
  */
-static bool clear_block(const AgeFormat *fmt, uint64_t *ptr, uint64_t *entry)
+static bool clear_block(const AgeFormat *fmt, uint64_t *ptr, uint64_t *entry,
+                        bool dirty)
 {
-    uint64_t seen = qatomic_cmpxchg(ptr, *entry, age_leaf_old(fmt, *entry));
+    uint64_t seen = qatomic_cmpxchg(ptr, *entry,
+                                    age_leaf_without(fmt, *entry, dirty));
     bool cleared = seen == *entry;
 
     *entry = seen;
@@ -176,8 +178,8 @@ static bool harvest_block(const AgeFormat *fmt, AgeHarvest *h, uint64_t *ptr,
 {
     bool clear = any_selected(h, s);
 
-    while (*entry & fmt->accessed) {
-        if (!clear || clear_block(fmt, ptr, entry)) {
+    while (*entry & age_leaf_flag(fmt, h->dirty)) {
+        if (!clear || clear_block(fmt, ptr, entry, h->dirty)) {
             h->cleared += clear;
             report_all(h, s);
             return true;
@@ -192,14 +194,15 @@ static bool harvest_block(const AgeFormat *fmt, AgeHarvest *h, uint64_t *ptr,
 
 /*
  * May the table behind @entry be skipped, as nothing in it is young?  If all
- * that it covers is about to be cleared, makes the entry itself old.
+ * that it covers is about to be cleared, makes the entry itself old.  Parents
+ * have no dirty flag.
  */
 static bool skip_table(const AgeFormat *fmt, AgeHarvest *h, uint64_t *ptr,
                        uint64_t entry, int height, Span s)
 {
     uint64_t accessed = fmt->table_accessed;
 
-    if (!accessed) {
+    if (!accessed || h->dirty) {
         return false;
     }
     if (!(entry & accessed)) {
@@ -261,9 +264,13 @@ static void harvest_table(const AgeFormat *fmt, AgeHarvest *h,
 void age_pt_harvest(AgePageTable *pt, uint64_t start, uint64_t end,
                     AgeHarvest *h)
 {
+    const AgeFormat *fmt = qatomic_read(&pt->fmt);
     int height = pt->geo.root_height;
     Span s = { start >> AGE_PAGE_SHIFT, end >> AGE_PAGE_SHIFT };
 
-    harvest_table(pt->fmt, h, pt->root, start >> age_height_shift(height),
-                  height, s);
+    /* The format may have been changed to one that knows no dirty state. */
+    if (age_leaf_flag(fmt, h->dirty)) {
+        harvest_table(fmt, h, pt->root, start >> age_height_shift(height),
+                      height, s);
+    }
 }

@@ -1,5 +1,5 @@
 /*
- * Harvest: test and clear the accessed flags of a page table
+ * Harvest: test and clear the accessed or dirty flags of a page table
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -22,6 +22,8 @@
  * was asked of it does not change in between.
  *
  * @lsb_gfn: the frame whose bit is bit 0
+ * @dirty: harvest the dirty flags, rather than the accessed ones.  All that is
+ *     said about young and old is then about dirty and clean
  * @select: 1 clears the page's accessed flag, 0 only tests it.  NULL is the
  *     same for all pages, as @test_only says
  * @test_only: without @select: test all pages, rather than clear them
@@ -33,6 +35,7 @@
  */
 typedef struct AgeHarvest {
     uint64_t lsb_gfn;
+    bool dirty;
     const unsigned long *select;
     bool test_only;
     unsigned long *young;
@@ -53,8 +56,8 @@ typedef struct AgeHarvest {
  * block makes all its pages in the range young, and is cleared if the select
  * bit of any of them is set.
  *
- * The flags of the parents come first, from the top down: a table whose
- * parent is old is not looked into.  A parent is made old when all that it
+ * For accessed flags, those of the parents come first, from the top down: a
+ * table whose parent is old is not looked into.  A parent is made old when all that it
  * covers is in the range and selected, *before* its children are looked at.
  * Walkers go the other way round, see age_pt_mark(); with a full barrier
  * between the two steps on both sides, a parent may be young with nothing

@@ -16,13 +16,20 @@ unsigned age_mmu_num_spaces(const AgeMMU *mmu)
     return qatomic_load_acquire(&mmu->num_spaces);
 }
 
+static void zap(AgeAddressSpace *space, hwaddr start, hwaddr end)
+{
+    g_mutex_lock(&space->mmu->zap_lock);
+    age_pt_zap(&space->pt, start, end);
+    g_mutex_unlock(&space->mmu->zap_lock);
+}
+
 /* The slots that tell so are published already, as age_pt_zap() demands. */
 static void space_unmapped(AgeMemory *mem, hwaddr start, hwaddr end)
 {
     AgeAddressSpace *space = container_of(mem, AgeAddressSpace, mem);
 
     trace_age_unmapped(space->name, start, end);
-    age_pt_zap(&space->pt, start, end);
+    zap(space, start, end);
 }
 
 /* Harvest the part of @slot that lies in @y */
@@ -77,14 +84,18 @@ static void harvest_spaces(AgeMMU *mmu, const AgeYoung *y, AgeHarvest *h)
         /* Pairs with age_vcpu_request_flush(). */
         qatomic_set_mb(&mmu->unflushed, true);
     }
-    qatomic_add(&mmu->cleared, h->cleared);
+    qatomic_add(h->dirty ? &mmu->dirty_cleared : &mmu->cleared, h->cleared);
     qatomic_add(&mmu->skipped, h->skipped);
 }
 
 static void mmu_test_clear_young(AgeNotifier *n, AgeYoung *y)
 {
     AgeMMU *mmu = container_of(n, AgeMMU, notifier);
-    AgeHarvest h = { .select = y->select, .young = y->young };
+    AgeHarvest h = {
+        .dirty = y->dirty,
+        .select = y->select,
+        .young = y->young,
+    };
 
     harvest_spaces(mmu, y, &h);
     y->cleared += h.cleared;
@@ -124,6 +135,35 @@ static bool mmu_test_young(AgeNotifier *n, uint64_t start, uint64_t end)
     return age_locked(container_of(n, AgeMMU, notifier), start, end, true);
 }
 
+static void invalidate_slot(AgeAddressSpace *space, const AgeMemSlot *slot,
+                            uint64_t start, uint64_t end)
+{
+    start = MAX(start, slot->hva);
+    end = MIN(end, slot->hva + slot->size);
+    if (start < end) {
+        zap(space, slot->gpa + (start - slot->hva),
+            slot->gpa + (end - slot->hva));
+    }
+}
+
+/*
+ * What was gone comes back by a fault, as after any zap.  TLBs are not flushed
+ * for it, as they needn't be for TCG's sake.
+ */
+static void mmu_invalidate(AgeNotifier *n, uint64_t start, uint64_t end)
+{
+    AgeMMU *mmu = container_of(n, AgeMMU, notifier);
+
+    for (unsigned i = 0; i < age_mmu_num_spaces(mmu); i++) {
+        const AgeMemSlots *slots = age_memory_slots(&mmu->space[i]->mem);
+
+        for (unsigned k = 0; k < slots->num; k++) {
+            invalidate_slot(mmu->space[i], &slots->slot[k], start, end);
+        }
+    }
+    qatomic_set_mb(&mmu->unflushed, true);
+}
+
 static void mmu_release(AgeNotifier *n)
 {
     AgeMMU *mmu = container_of(n, AgeMMU, notifier);
@@ -134,6 +174,7 @@ static void mmu_release(AgeNotifier *n)
         g_free(mmu->space[i]);
     }
     g_rw_lock_clear(&mmu->lock);
+    g_mutex_clear(&mmu->zap_lock);
     mmu->freed(mmu);
 }
 
@@ -143,18 +184,16 @@ static const AgeNotifierOps mmu_notifier_ops = {
     .clear_young = mmu_clear_young,
     .clear_flush_young = mmu_clear_flush_young,
     .test_young = mmu_test_young,
+    .invalidate = mmu_invalidate,
     .release = mmu_release,
 };
 
-bool age_mmu_init(AgeMMU *mmu, const char *name)
+void age_mmu_init(AgeMMU *mmu, const char *name)
 {
-    if (!mmu->fmt->geometry(mmu->gpa_bits, &mmu->geo)) {
-        return false;
-    }
     g_rw_lock_init(&mmu->lock);
+    g_mutex_init(&mmu->zap_lock);
     mmu->notifier.ops = &mmu_notifier_ops;
     age_notifier_register(&mmu->notifier, name);
-    return true;
 }
 
 /*
@@ -183,7 +222,7 @@ void age_mmu_set_format(AgeMMU *mmu, const AgeFormat *fmt)
         AgeAddressSpace *space = mmu->space[i];
 
         qatomic_set(&space->pt.fmt, fmt);
-        age_pt_zap(&space->pt, 0, space->mem.gpa_limit);
+        zap(space, 0, space->mem.gpa_limit);
     }
     /*
      * TLBs still have what was zapped, as after a harvest; when the memory
@@ -204,8 +243,8 @@ AgeAddressSpace *age_mmu_add_space(AgeMMU *mmu, char *name,
     space = g_new0(AgeAddressSpace, 1);
     space->mmu = mmu;
     space->name = name;
-    age_pt_init(&space->pt, mmu->fmt, mmu->gpa_bits, mmu->leaf_height);
-    space->mem.gpa_limit = 1ULL << mmu->gpa_bits;
+    age_pt_init(&space->pt, mmu->fmt, &mmu->geo, mmu->leaf_height);
+    space->mem.gpa_limit = 1ULL << mmu->geo.gpa_bits;
     space->mem.unmapped = space_unmapped;
     age_memory_init(&space->mem, name, as);
 

@@ -35,6 +35,8 @@ typedef struct AgeAddressSpace {
  * AgeMMU: a secondary MMU in the sense of the notifier chain
  *
  * @notifier: its subscription
+ * @zap_lock: held to take mappings away, as age_pt_zap() demands.  Mostly that
+ *     happens with the BQL held, but not if memory is discarded by migration
  * @lock: the MMU lock, in Linux's sense.  Whoever handles a fault holds it for
  *     reading, the slow ways of aging (clear_young() and test_young()) hold it
  *     for writing.  A harvest and a walk without a fault do without.  It is
@@ -43,45 +45,45 @@ typedef struct AgeAddressSpace {
  * @refusal: why harvests are refused, a static string; NULL if they are not
  * @flush: request that whoever walks flushes its TLB
  * @unflushed: flags were cleared, and no flush requested since
- * @gpa_bits: guest-physical addresses it translates
+ * @geo: shape of its tables; set before the first of its address spaces
  * @leaf_height: height of the tallest leaf it installs
- * @geo: shape of its tables
  * @space: its address spaces; grows only
  * @num_spaces: how many of @space are valid
  * @cleared: leaves turned from young to old
+ * @dirty_cleared: leaves turned from dirty to clean
  * @skipped: tables that a harvest passed over
  * @freed: see age_mmu_cleanup()
  */
 struct AgeMMU {
     AgeNotifier notifier;
+    GMutex zap_lock;
     GRWLock lock;
     const AgeFormat *fmt;
     const char *refusal;
     void (*flush)(void);
     bool unflushed;
-    unsigned gpa_bits;
-    int leaf_height;
     AgeGeometry geo;
+    int leaf_height;
     AgeAddressSpace *space[AGE_MAX_SPACES];
     unsigned num_spaces;
     uint64_t cleared;
+    uint64_t dirty_cleared;
     uint64_t skipped;
     void (*freed)(AgeMMU *mmu);
 };
 
 /**
  * age_mmu_init: an MMU without address spaces, subscribed to the chain
- * @mmu: with @fmt, @flush, @gpa_bits and @leaf_height filled in
+ * @mmu: with @fmt, @flush and @leaf_height filled in
  * @name: how results call it
  *
- * Returns: false if the format cannot translate that many bits.
  * Context: BQL held.
  */
-bool age_mmu_init(AgeMMU *mmu, const char *name);
+void age_mmu_init(AgeMMU *mmu, const char *name);
 
 /**
  * age_mmu_add_space: give an MMU one more root
- * @mmu: the MMU
+ * @mmu: the MMU, with @geo filled in
  * @name: name of the space, which it takes over
  * @as: what it is to follow; it must live as long as the MMU
  *

@@ -95,6 +95,20 @@ bool age_test_clear_young(AgeYoung *y, bool fallback, AgeAnswered *answered,
     return result;
 }
 
+void age_discarded(void *host, uint64_t size)
+{
+    uint64_t start = (uintptr_t)host;
+    AgeNotifier *n;
+
+    trace_age_discarded(start, start + size);
+    RCU_READ_LOCK_GUARD();
+    QLIST_FOREACH_RCU(n, &notifiers, next) {
+        if (n->ops->invalidate) {
+            n->ops->invalidate(n, start, start + size);
+        }
+    }
+}
+
 bool age_clear_young(uint64_t start, uint64_t end)
 {
     bool young = false;

@@ -29,20 +29,16 @@ static unsigned root_entries(const AgePageTable *pt)
     return pt->geo.root_tables * AGE_TABLE_ENTRIES;
 }
 
-bool age_pt_init(AgePageTable *pt, const AgeFormat *fmt, unsigned gpa_bits,
-                 int leaf_height)
+void age_pt_init(AgePageTable *pt, const AgeFormat *fmt,
+                 const AgeGeometry *geo, int leaf_height)
 {
     *pt = (AgePageTable) {
         .fmt = fmt,
-        .gpa_bits = gpa_bits,
+        .geo = *geo,
         .leaf_height = leaf_height,
     };
-    if (!fmt->geometry(gpa_bits, &pt->geo)) {
-        return false;
-    }
-    pt->root = age_root_alloc(pt->geo.root_tables);
-    pt->tables[pt->geo.root_height] = pt->geo.root_tables;
-    return true;
+    pt->root = age_root_alloc(geo->root_tables);
+    pt->tables[geo->root_height] = geo->root_tables;
 }
 
 uint64_t age_pt_walk(const AgePageTable *pt, uint64_t gpa, AgePath *path)
@@ -188,12 +184,13 @@ static bool may_set_flags(const AgeFormat *fmt, uint64_t entry, int height,
  * than an atomic OR: had the entry been zapped meanwhile, an OR would leave a
  * flag in an entry that is not present, and a harvester would find it there.
  *
- * Returns the bits that changed, or all ones if the entry was gone.
+ * Returns the bits that changed, or all ones if the entry was gone.  Sets @now
+ * to what the entry is then.
  */
 #define ENTRY_GONE  (~0ULL)
 
 static uint64_t set_flags(const AgeFormat *fmt, uint64_t *ptr, int height,
-                          bool leaf, bool write)
+                          bool leaf, bool write, uint64_t *now)
 {
     uint64_t old = qatomic_read(ptr);
 
@@ -202,6 +199,7 @@ static uint64_t set_flags(const AgeFormat *fmt, uint64_t *ptr, int height,
                               : old | fmt->table_accessed;
         uint64_t seen;
 
+        *now = entry;
         if (entry == old) {
             return 0;
         }
@@ -235,8 +233,9 @@ static void order_child_before_parent(uint64_t child_set)
 AgeMarked age_pt_mark(const AgePageTable *pt, const AgePath *path, bool write)
 {
     const AgeFormat *fmt = pt->fmt;
+    uint64_t leaf = 0, table;
     uint64_t set = set_flags(fmt, path->entry[path->height], path->height,
-                             true, write);
+                             true, write, &leaf);
     uint64_t moved = set;
 
     if (set == ENTRY_GONE) {
@@ -248,12 +247,13 @@ AgeMarked age_pt_mark(const AgePageTable *pt, const AgePath *path, bool write)
      */
     for (int h = path->height + 1; h <= pt->geo.root_height; h++) {
         order_child_before_parent(moved);
-        moved = set_flags(fmt, path->entry[h], h, false, false);
+        moved = set_flags(fmt, path->entry[h], h, false, false, &table);
     }
     return (AgeMarked) {
         .present = true,
         .accessed = set & fmt->accessed,
         .dirty = set & fmt->dirty,
+        .clean = age_leaf_clean(fmt, leaf),
     };
 }
 

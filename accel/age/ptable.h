@@ -28,8 +28,7 @@
  * walks in it does no harm: what it installs or sets there is gone with it.
  *
  * @fmt: format of the entries
- * @geo: height and width of the root
- * @gpa_bits: guest-physical addresses are below 2^@gpa_bits
+ * @geo: how much it translates, and height and width of the root
  * @leaf_height: height of the tallest leaf to install
  * @root: the root table or tables
  * @seq: changes whenever mappings go; see age_pt_zap()
@@ -41,7 +40,6 @@
 typedef struct AgePageTable {
     const AgeFormat *fmt;
     AgeGeometry geo;
-    unsigned gpa_bits;
     int leaf_height;
     uint64_t *root;
     uint64_t seq;
@@ -66,13 +64,11 @@ typedef struct AgePath {
  * age_pt_init: make an empty table
  * @pt: the table
  * @fmt: format of its entries
- * @gpa_bits: bits of guest-physical address to translate
+ * @geo: its shape, from @fmt->geometry()
  * @leaf_height: height of the tallest leaf that may be installed
- *
- * Returns: false if @fmt cannot translate @gpa_bits.
  */
-bool age_pt_init(AgePageTable *pt, const AgeFormat *fmt, unsigned gpa_bits,
-                 int leaf_height);
+void age_pt_init(AgePageTable *pt, const AgeFormat *fmt,
+                 const AgeGeometry *geo, int leaf_height);
 
 /**
  * age_pt_destroy: free all of a table
@@ -96,7 +92,7 @@ static inline uint64_t age_pt_read_seq(const AgePageTable *pt)
 /**
  * age_pt_walk: follow @gpa as far as entries are present
  * @pt: the table
- * @gpa: guest-physical address, below 2^@pt->gpa_bits
+ * @gpa: guest-physical address, below 2^@pt->geo.gpa_bits
  * @path: the entries on the way
  *
  * Returns: the last entry, a leaf or zero.
@@ -161,11 +157,13 @@ void age_pt_remap(AgePageTable *pt, const AgePath *path, uint64_t from,
  *     zapped, split, or made read-only before a store: walk again
  * @accessed: its accessed flag was clear
  * @dirty: its dirty flag was clear
+ * @clean: its dirty flag still is clear, though it may be stored to
  */
 typedef struct AgeMarked {
     bool present;
     bool accessed;
     bool dirty;
+    bool clean;
 } AgeMarked;
 
 /**

@@ -10,6 +10,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-commands-age.h"
 #include "age-int.h"
+#include "query.h"
 #include "vcpu.h"
 
 static AgeSlotList *query_slots(const AgeMMU *mmu)
@@ -29,8 +30,38 @@ static AgeSlotList *query_slots(const AgeMMU *mmu)
             info->size = slot->size;
             info->hva = slot->hva;
             info->read_only = slot->readonly;
+            info->device = slot->device;
             QAPI_LIST_APPEND(tail, info);
         }
+    }
+    return list;
+}
+
+AgeRoot *age_query_root(const AgeAddressSpace *space)
+{
+    const AgePageTable *pt = &space->pt;
+    const AgeFormat *fmt = qatomic_read(&pt->fmt);
+    AgeRoot *info = g_new0(AgeRoot, 1);
+    uint64_t pointer = fmt->root_pointer(fmt, &pt->geo, pt->root);
+
+    info->address_space = g_strdup(space->name);
+    if (fmt->control) {
+        info->has_vttbr = info->has_vtcr = true;
+        info->vttbr = pointer;
+        info->vtcr = fmt->control(fmt, &pt->geo);
+    } else {
+        info->has_eptp = true;
+        info->eptp = pointer;
+    }
+    return info;
+}
+
+static AgeRootList *query_roots(const AgeMMU *mmu)
+{
+    AgeRootList *list = NULL, **tail = &list;
+
+    for (unsigned i = 0; i < age_mmu_num_spaces(mmu); i++) {
+        QAPI_LIST_APPEND(tail, age_query_root(mmu->space[i]));
     }
     return list;
 }
@@ -66,6 +97,7 @@ static AgeCounters *query_counters(const AgeMMU *mmu)
     c->retries = stats.retries;
     c->harvested = qatomic_read(&age_state.harvested);
     c->cleared = qatomic_read(&mmu->cleared);
+    c->dirty_cleared = qatomic_read(&mmu->dirty_cleared);
     c->skipped_tables = qatomic_read(&mmu->skipped);
     for (unsigned i = 0; i < age_mmu_num_spaces(mmu); i++) {
         c->zapped += qatomic_read(&mmu->space[i]->pt.zapped);
@@ -80,12 +112,15 @@ static void query_state(AgeMMU *mmu, AgeInfo *info)
     const char *reason = NULL;
 
     info->format = g_strdup(mmu->fmt->name);
-    info->has_levels = true;
+    info->has_levels = info->has_gpa_bits = age_mmu_num_spaces(mmu) > 0;
     info->levels = mmu->geo.root_height + 1;
+    info->gpa_bits = mmu->geo.gpa_bits;
     info->has_page_size = true;
     info->page_size = age_state.page_size;
     info->has_hw_ad = true;
     info->hw_ad = qatomic_read(&mmu->fmt)->hw_ad;
+    info->has_haft = mmu->fmt->control;
+    info->haft = qatomic_read(&mmu->fmt)->table_accessed;
     info->has_test_clear_young = true;
     info->test_clear_young =
         n->ops->can_test_clear_young(n, &reason);
@@ -107,6 +142,8 @@ AgeInfo *qmp_query_age(Error **errp)
     }
     RCU_READ_LOCK_GUARD();
     query_state(mmu, info);
+    info->has_roots = true;
+    info->roots = query_roots(mmu);
     info->has_slots = true;
     info->slots = query_slots(mmu);
     info->has_tables = true;
@@ -115,13 +152,22 @@ AgeInfo *qmp_query_age(Error **errp)
     return info;
 }
 
-static AgeAddressSpace *find_space(const AgeMMU *mmu, const char *name)
+AgeAddressSpace *age_query_space(const char *name, Error **errp)
 {
+    const AgeMMU *mmu = &age_state.mmu;
+
+    if (!age_enabled()) {
+        error_setg(errp, AGE_NOT_IN_USE);
+        return NULL;
+    }
+    name = name ?: "memory";
     for (unsigned i = 0; i < age_mmu_num_spaces(mmu); i++) {
         if (g_str_equal(mmu->space[i]->name, name)) {
             return mmu->space[i];
         }
     }
+    error_setg(errp, "there is no address space '%s'; query-age names those "
+               "that have memory", name);
     return NULL;
 }
 
@@ -153,22 +199,15 @@ AgeWalk *qmp_query_age_walk(uint64_t gpa, const char *name, Error **errp)
     AgeAddressSpace *space;
     AgePath path;
 
-    if (!age_enabled()) {
-        error_setg(errp, AGE_NOT_IN_USE);
-        return NULL;
-    }
-    name = name ?: "memory";
-    RCU_READ_LOCK_GUARD();
-    space = find_space(&age_state.mmu, name);
+    space = age_query_space(name, errp);
     if (!space) {
-        error_setg(errp, "there is no address space '%s'; query-age names "
-                   "those that have memory", name);
         return NULL;
     }
+    RCU_READ_LOCK_GUARD();
     if (gpa >= space->mem.gpa_limit) {
         error_setg(errp, "guest-physical address 0x%" PRIx64 " is beyond the "
                    "%u bits that the page tables translate", gpa,
-                   space->pt.gpa_bits);
+                   space->pt.geo.gpa_bits);
         return NULL;
     }
 

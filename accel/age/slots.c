@@ -86,6 +86,7 @@ static bool slot_from_section(const AgeMemory *mem, AgeMemSlot *slot,
                section->offset_within_region + (aligned - start),
         .readonly = section->readonly || mr->readonly ||
                     memory_region_is_romd(mr),
+        .device = memory_region_is_ram_device(mr),
         .mr = mr,
     };
     /* Sub-page alignment of the host memory: no page is whole there. */

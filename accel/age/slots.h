@@ -20,6 +20,7 @@
  * @size: in bytes
  * @hva: host-virtual address of the first byte
  * @readonly: the guest can't write to it
+ * @device: it is a device's own memory
  * @mr: the memory region it belongs to, to which the slot holds a reference
  */
 typedef struct AgeMemSlot {
@@ -27,6 +28,7 @@ typedef struct AgeMemSlot {
     uint64_t size;
     uint64_t hva;
     bool readonly;
+    bool device;
     MemoryRegion *mr;
 } AgeMemSlot;
 

@@ -3,8 +3,8 @@
  *
  * Arm ARM (DDI 0487), "VMSAv8-64 translation table format descriptors" and
  * "Concatenated translation tables".  The accessed flag is set by hardware
- * (VTCR_EL2.HA), in table descriptors too (VTCR_EL2.HAFT, FEAT_HAFT), and so
- * is the dirty state (VTCR_EL2.HD).
+ * (VTCR_EL2.HA), in table descriptors too (VTCR_EL2.HAFT) if the processor has
+ * FEAT_HAFT, and so is the dirty state (VTCR_EL2.HD).
  *
  * Without that, a clear flag makes the next access an Access flag fault, and
  * software sets it, in leaves only.  There is no dirty state then.
@@ -20,6 +20,7 @@
 #define S2_MEMATTR_SHIFT    2
 #define S2_MEMATTR_MASK     (0xfULL << S2_MEMATTR_SHIFT)
 #define S2_MEMATTR_NORMAL   (0xfULL << S2_MEMATTR_SHIFT)
+#define S2_MEMATTR_nGnRE    (0x1ULL << S2_MEMATTR_SHIFT)
 #define S2_S2AP_READ        (1ULL << 6)
 #define S2_S2AP_WRITE       (1ULL << 7)
 #define S2_SH_INNER         (3ULL << 8)
@@ -27,6 +28,19 @@
 #define S2_ADDRESS          0x0000fffffffff000ULL
 #define S2_DBM              (1ULL << 51)
 #define S2_XN               (1ULL << 54)
+
+/* Of VTCR_EL2 */
+#define VTCR_T0SZ(gpa_bits) (64ULL - (gpa_bits))
+#define VTCR_SL0_SHIFT      6
+#define VTCR_IRGN0_WBWA     (1ULL << 8)
+#define VTCR_ORGN0_WBWA     (1ULL << 10)
+#define VTCR_SH0_INNER      (3ULL << 12)
+#define VTCR_TG0_4K         (0ULL << 14)
+#define VTCR_PS_48          (5ULL << 16)
+#define VTCR_HA             (1ULL << 21)
+#define VTCR_HD             (1ULL << 22)
+#define VTCR_RES1           (1ULL << 31)
+#define VTCR_HAFT           (1ULL << 44)
 
 /* Level 3 holds pages; the root is at level 0 to 2. */
 static int stage2_level(int height)
@@ -37,19 +51,45 @@ static int stage2_level(int height)
 /*
  * Up to 16 tables may stand side by side at the start level, which saves a
  * level for each size that is at most four bits beyond what one table
- * resolves: 34 bits start at level 2, 43 at level 1, 48 at level 0.
+ * resolves: 34 bits start at level 2, 43 at level 1, 48 at level 0.  A start
+ * level must have something to resolve.
  */
-static bool stage2_geometry(unsigned gpa_bits, AgeGeometry *out)
+static bool stage2_geometry(unsigned gpa_bits, unsigned levels,
+                            AgeGeometry *out)
 {
+    unsigned needed = gpa_bits > 43 ? 4 : gpa_bits > 34 ? 3 : 2;
     unsigned root_bits;
 
-    if (gpa_bits > 48) {
+    levels = levels ?: needed;
+    if (gpa_bits > 48 || levels < needed || levels > 4 ||
+        gpa_bits <= age_height_shift(levels - 1)) {
         return false;
     }
-    out->root_height = gpa_bits > 43 ? 3 : gpa_bits > 34 ? 2 : 1;
-    root_bits = age_height_shift(out->root_height + 1);
-    out->root_tables = gpa_bits > root_bits ? 1u << (gpa_bits - root_bits) : 1;
+    root_bits = age_height_shift(levels);
+    *out = (AgeGeometry) {
+        .gpa_bits = gpa_bits,
+        .root_height = levels - 1,
+        .root_tables = gpa_bits > root_bits ? 1u << (gpa_bits - root_bits) : 1,
+    };
     return true;
+}
+
+/* VTTBR_EL2, with VMID 0 */
+static uint64_t stage2_root_pointer(const AgeFormat *fmt,
+                                    const AgeGeometry *geo,
+                                    const uint64_t *root)
+{
+    return (uintptr_t)root;
+}
+
+/* VTCR_EL2.  SL0 counts start levels up from level 2. */
+static uint64_t stage2_control(const AgeFormat *fmt, const AgeGeometry *geo)
+{
+    return VTCR_T0SZ(geo->gpa_bits) |
+           (uint64_t)(geo->root_height - 1) << VTCR_SL0_SHIFT |
+           VTCR_IRGN0_WBWA | VTCR_ORGN0_WBWA | VTCR_SH0_INNER | VTCR_TG0_4K |
+           VTCR_PS_48 | VTCR_RES1 | (fmt->hw_ad ? VTCR_HA | VTCR_HD : 0) |
+           (fmt->table_accessed ? VTCR_HAFT : 0);
 }
 
 /* MemAttr[3:2] is the outer attribute, 0 for device memory. */
@@ -93,7 +133,14 @@ static void stage2_decode(uint64_t entry, int height, AgeDecoded *out)
     out->memory_type = stage2_memory_type(entry);
 }
 
-#define S2_LEAF_RO  (S2_MEMATTR_NORMAL | S2_SH_INNER | S2_S2AP_READ)
+#define S2_NORMAL   (S2_MEMATTR_NORMAL | S2_SH_INNER | S2_S2AP_READ)
+#define S2_DEVICE   (S2_MEMATTR_nGnRE | S2_S2AP_READ | S2_XN)
+
+/* What each type of leaf has, and what says that it may be written */
+#define S2_LEAVES(w)                        \
+    .leaf[AGE_LEAF_RW] = S2_NORMAL | (w),   \
+    .leaf[AGE_LEAF_RO] = S2_NORMAL,         \
+    .leaf[AGE_LEAF_DEVICE] = S2_DEVICE | (w)
 
 /* What both have in common */
 #define S2_FORMAT                   \
@@ -108,9 +155,11 @@ static void stage2_decode(uint64_t entry, int height, AgeDecoded *out)
     .table = S2_VALID | S2_TABLE,   \
     .page = S2_VALID | S2_TABLE,    \
     .block = S2_VALID,              \
-    .leaf_ro = S2_LEAF_RO,          \
+    .max_gpa_bits = 48,             \
     .level = stage2_level,          \
     .geometry = stage2_geometry,    \
+    .root_pointer = stage2_root_pointer, \
+    .control = stage2_control,      \
     .decode = stage2_decode
 
 /*
@@ -122,11 +171,19 @@ const AgeFormat age_format_stage2 = {
     .hw_ad = true,
     .table_accessed = S2_AF,
     .dirty = S2_S2AP_WRITE,
-    .leaf_rw = S2_LEAF_RO | S2_DBM,
+    S2_LEAVES(S2_DBM),
+};
+
+/* Without FEAT_HAFT */
+const AgeFormat age_format_stage2_no_haft = {
+    S2_FORMAT,
+    .hw_ad = true,
+    .dirty = S2_S2AP_WRITE,
+    S2_LEAVES(S2_DBM),
 };
 
 const AgeFormat age_format_stage2_no_ad = {
     S2_FORMAT,
     .hw_ad = false,
-    .leaf_rw = S2_LEAF_RO | S2_S2AP_WRITE,
+    S2_LEAVES(S2_S2AP_WRITE),
 };

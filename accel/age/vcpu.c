@@ -94,9 +94,29 @@ static AgeAddressSpace *find_space(AgeMMU *mmu, CPUState *cpu, int asidx)
     return space;
 }
 
+/*
+ * As many levels as the first CPU's physical addresses need: whatever the guest
+ * may do with PCI windows, and whatever is plugged later, it can't use more.
+ */
+static void choose_geometry(AgeMMU *mmu, CPUState *cpu)
+{
+    unsigned bits = MIN(age_cpu_gpa_bits(cpu), mmu->fmt->max_gpa_bits);
+
+    if (!mmu->fmt->geometry(bits, age_state.levels, &mmu->geo)) {
+        error_report("age: levels=%u does not fit the %u bits of physical "
+                     "address of this CPU; leave it out to have it chosen",
+                     age_state.levels, bits);
+        exit(1);
+    }
+}
+
 void age_vcpu_add(AgeMMU *mmu, CPUState *cpu)
 {
     AccelCPUState *vcpu = g_new0(AccelCPUState, 1);
+
+    if (!mmu->num_spaces) {
+        choose_geometry(mmu, cpu);
+    }
 
     vcpu->cpu = cpu;
     for (int i = 0; i < MIN(cpu->num_ases, AGE_WALKER_SPACES); i++) {

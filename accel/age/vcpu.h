@@ -27,6 +27,12 @@ struct AccelCPUState {
 };
 
 /**
+ * age_cpu_gpa_bits: width of the physical addresses that a CPU can use
+ * @cpu: the CPU, realized
+ */
+unsigned age_cpu_gpa_bits(CPUState *cpu);
+
+/**
  * age_vcpu_add: begin to walk for a vCPU
  * @mmu: the accelerator's MMU
  * @cpu: the vCPU, realized, whose thread does not run yet

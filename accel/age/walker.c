@@ -48,7 +48,8 @@ static uint64_t wanted_leaf(const AgeAddressSpace *space, hwaddr gpa,
     *height = leaf_height(pt, slot, gpa);
     base = ROUND_DOWN(gpa, age_height_size(*height));
     return age_make_leaf(pt->fmt, slot->hva + (base - slot->gpa), *height,
-                         slot->readonly ? AGE_LEAF_RO : AGE_LEAF_RW);
+                         slot->readonly ? AGE_LEAF_RO :
+                         slot->device ? AGE_LEAF_DEVICE : AGE_LEAF_RW);
 }
 
 /*
@@ -195,11 +196,12 @@ static AgeMarked use_leaf(AgeWalkStats *stats, AgeAddressSpace *space,
 }
 
 /*
- * One try; returns false if the leaf vanished on the way.  As in a hypervisor,
- * a fault is handled with the MMU lock held for reading.
+ * One try; not @present in what it returns if the leaf vanished on the way.  As
+ * in a hypervisor, a fault is handled with the MMU lock held for reading.
  */
-static bool walk_once(AgeWalkStats *stats, AgeAddressSpace *space,
-                      AgePath *path, uint64_t leaf, hwaddr gpa, bool write)
+static AgeMarked walk_once(AgeWalkStats *stats, AgeAddressSpace *space,
+                           AgePath *path, uint64_t leaf, hwaddr gpa,
+                           bool write)
 {
     bool fault = leaf_faults(space->pt.fmt, leaf, write);
     AgeMarked marked;
@@ -217,26 +219,30 @@ static bool walk_once(AgeWalkStats *stats, AgeAddressSpace *space,
     if (marked.dirty) {
         count(&stats->dirty);
     }
-    return marked.present;
+    return marked;
 }
 
 /* The walk when there is something to set or to map */
-static void G_GNUC_NO_INLINE walk_slow(AgeWalkStats *stats,
+static bool G_GNUC_NO_INLINE walk_slow(AgeWalkStats *stats,
                                        AgeAddressSpace *space,
                                        AgeWalkCacheSlot *slot, uint64_t leaf,
                                        hwaddr gpa, bool write)
 {
-    while (!walk_once(stats, space, &slot->path, leaf, gpa, write)) {
+    AgeMarked marked = walk_once(stats, space, &slot->path, leaf, gpa, write);
+
+    while (!marked.present) {
         count(&stats->retries);
         leaf = age_pt_walk(&space->pt, gpa, &slot->path);
+        marked = walk_once(stats, space, &slot->path, leaf, gpa, write);
     }
     if (slot->path.height > 0) {
         /* Only paths to a table of pages serve a whole region. */
         slot->region = 0;
     }
+    return marked.clean;
 }
 
-void age_walk(AgeWalker *w, unsigned index, hwaddr gpa, bool write)
+bool age_walk(AgeWalker *w, unsigned index, hwaddr gpa, bool write)
 {
     AgeAddressSpace *space = w->space[index];
     AgeWalkCacheSlot *slot = &w->cache[index].slot[(gpa >> REGION_SHIFT) %
@@ -246,12 +252,14 @@ void age_walk(AgeWalker *w, unsigned index, hwaddr gpa, bool write)
     count(&w->stats.fills);
     if (gpa >= space->mem.gpa_limit) {
         count(&w->stats.unmapped);
-        return;
+        return false;
     }
     leaf = find_path(slot, &space->pt, gpa);
     if (!nothing_to_set(&space->pt, &slot->path, leaf, write)) {
-        walk_slow(&w->stats, space, slot, leaf, gpa, write);
-    } else if (slot->path.height > 0) {
+        return walk_slow(&w->stats, space, slot, leaf, gpa, write);
+    }
+    if (slot->path.height > 0) {
         slot->region = 0;
     }
+    return age_leaf_clean(space->pt.fmt, leaf);
 }

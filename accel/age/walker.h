@@ -83,10 +83,12 @@ typedef struct AgeWalker {
  * is an EPT violation or a stage-2 translation fault, and a leaf is installed
  * first.
  *
+ * Returns: whether a store must walk again, if the translation is kept: the
+ *     leaf is clean, or permits no stores for now.
  * Context: RCU read-side critical section; one thread at a time for each
  *     walker.  Takes no lock but for a fault: then the MMU lock for reading,
  *     and that of the pool of tables.
  */
-void age_walk(AgeWalker *w, unsigned index, hwaddr gpa, bool write);
+bool age_walk(AgeWalker *w, unsigned index, hwaddr gpa, bool write);
 
 #endif /* ACCEL_AGE_WALKER_H */

@@ -33,17 +33,19 @@ typedef struct AgeNotifier AgeNotifier;
  *
  * @start: first host-virtual address, page aligned
  * @end: the address behind the last
+ * @dirty: dirty pages are asked for rather than young ones.  What is said of
+ *     young and old is then meant of dirty and clean
  * @first_bit: bit of the last page: 0, unless the range is a part of what the
  *     bitmaps are for
  * @select: 1 makes a young page old, 0 only tests it; NULL is all ones
  * @young: the bit of a page that any MMU found young is set; the others are
  *     left alone
- * @cleared: what harvests add the number of accessed flags to that they
- *     cleared
+ * @cleared: what harvests add the number of flags to that they cleared
  */
 typedef struct AgeYoung {
     uint64_t start;
     uint64_t end;
+    bool dirty;
     uint64_t first_bit;
     const unsigned long *select;
     unsigned long *young;
@@ -67,6 +69,8 @@ typedef struct AgeYoung {
  * @clear_flush_young: likewise, and request that TLBs are flushed if any was.
  *     Unlike Linux's, it does not wait until they are.  May be NULL
  * @test_young: is any page of the range young?  May be NULL
+ * @invalidate: the memory of the range was discarded: forget its pages, of
+ *     which none is young, until they are accessed again.  May be NULL
  * @release: called once when the subscription ends, with the BQL held and no
  *     earlier than all other calls have returned.  May be NULL
  */
@@ -76,6 +80,7 @@ typedef struct AgeNotifierOps {
     bool (*clear_young)(AgeNotifier *n, uint64_t start, uint64_t end);
     bool (*clear_flush_young)(AgeNotifier *n, uint64_t start, uint64_t end);
     bool (*test_young)(AgeNotifier *n, uint64_t start, uint64_t end);
+    void (*invalidate)(AgeNotifier *n, uint64_t start, uint64_t end);
     void (*release)(AgeNotifier *n);
 } AgeNotifierOps;
 
@@ -149,7 +154,7 @@ bool age_has_test_clear_young(void);
  * age_test_clear_young: harvest all subscribers
  * @y: what is asked, and where the answer goes
  * @fallback: have those who can't answer for single pages make the whole range
- *     old instead
+ *     old instead; not with @y->dirty
  * @answered: told how each answered; may be NULL
  * @opaque: for @answered
  *
@@ -200,5 +205,23 @@ bool age_clear_flush_young(uint64_t start, uint64_t end);
  * Context: any thread, with or without the BQL.
  */
 bool age_test_young(uint64_t start, uint64_t end);
+
+#ifdef CONFIG_TCG
+/**
+ * age_discarded: tell all subscribers that memory was discarded
+ * @host: where it was, page aligned
+ * @size: bytes, a multiple of the page size
+ *
+ * What the guest has there when it looks again is zeroes, in other pages of the
+ * host.  As mmu_notifier_invalidate_range_start() in Linux.
+ *
+ * Context: any thread, with or without the BQL.
+ */
+void age_discarded(void *host, uint64_t size);
+#else
+static inline void age_discarded(void *host, uint64_t size)
+{
+}
+#endif
 
 #endif /* SYSTEM_AGE_H */

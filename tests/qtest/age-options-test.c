@@ -16,6 +16,22 @@ typedef struct BadOption {
     const char *want;
 } BadOption;
 
+/* Of one architecture */
+static const BadOption x86_bad_options[] = {
+    { "levels-few", "-accel age,levels=4 -cpu max,phys-bits=52",
+      "age: levels=4 does not fit the 52 bits of physical address of this CPU;"
+      " leave it out to have it chosen" },
+    { "haft-x86", "-machine none -accel age,haft=on",
+      "haft is a feature of Arm processors; EPT always has accessed flags in"
+      " its tables" },
+};
+
+static const BadOption arm_bad_options[] = {
+    { "levels-few", "-accel age,levels=3 -machine virt -cpu cortex-a57",
+      "age: levels=3 does not fit the 44 bits of physical address of this CPU;"
+      " leave it out to have it chosen" },
+};
+
 static const BadOption bad_options[] = {
     { "page-size", "-machine none -accel age,page-size=3k",
       "Parameter 'page-size' does not accept value '3k'" },
@@ -35,6 +51,14 @@ static const BadOption bad_options[] = {
       "Parameter 'split-wx' expects 'on' or 'off'" },
     { "one-insn-per-tb", "-machine none -accel age,one-insn-per-tb=maybe",
       "Parameter 'one-insn-per-tb' expects 'on' or 'off'" },
+    { "levels", "-machine none -accel age,levels=1",
+      "levels=1: page tables have " },
+    { "levels-much", "-machine none -accel age,levels=6",
+      "levels=6: page tables have " },
+    { "levels-text", "-machine none -accel age,levels=many",
+      "Parameter 'levels' expects uint64" },
+    { "haft", "-machine none -accel age,haft=2",
+      "Parameter 'haft' expects 'on' or 'off'" },
     { "unknown", "-machine none -accel age,colour=red",
       "Property 'age-accel.colour' not found" },
 };
@@ -235,13 +259,23 @@ static void test_monitor(void)
     age_guest_quit(g);
 }
 
+static void add_bad(const BadOption *bad, unsigned n)
+{
+    for (unsigned i = 0; i < n; i++) {
+        g_autofree char *path = g_strdup_printf("age/options/bad/%s",
+                                                bad[i].name);
+
+        qtest_add_data_func(path, &bad[i], test_bad_option);
+    }
+}
+
 static void add_table(void)
 {
-    for (unsigned i = 0; i < G_N_ELEMENTS(bad_options); i++) {
-        g_autofree char *path = g_strdup_printf("age/options/bad/%s",
-                                                bad_options[i].name);
-
-        qtest_add_data_func(path, &bad_options[i], test_bad_option);
+    add_bad(bad_options, G_N_ELEMENTS(bad_options));
+    if (age_is_x86()) {
+        add_bad(x86_bad_options, G_N_ELEMENTS(x86_bad_options));
+    } else {
+        add_bad(arm_bad_options, G_N_ELEMENTS(arm_bad_options));
     }
     for (unsigned i = 0; i < G_N_ELEMENTS(good_options); i++) {
         g_autofree char *path = g_strdup_printf("age/options/good/%s",

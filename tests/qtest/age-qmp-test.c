@@ -5,6 +5,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qobject/qnum.h"
 #include "qemu/units.h"
 #include "qapi/error.h"
 #include "qobject/qjson.h"
@@ -285,13 +286,32 @@ static const BadArgs bad_walks[] = {
     { "no-space", "{ \"gpa\": 0, \"address-space\": \"\" }",
       "there is no address space ''; query-age names those that have"
       " memory" },
-    { "reach", "{ \"gpa\": 281474976710656 }",
-      "guest-physical address 0x1000000000000 is beyond the 48 bits that the"
-      " page tables translate" },
-    { "last", "{ \"gpa\": 18446744073709547520 }",
-      "guest-physical address 0xfffffffffffff000 is beyond the 48 bits that"
-      " the page tables translate" },
 };
+
+static void check_reach(QTestState *qts, uint64_t gpa, unsigned bits)
+{
+    g_autofree char *want = g_strdup_printf(
+        "guest-physical address 0x%" PRIx64 " is beyond the %u bits that the"
+        " page tables translate", gpa, bits);
+    QDict *args = qdict_new();
+
+    qdict_put(args, "gpa", qnum_from_uint(gpa));
+    check_error(qts, "query-age-walk", args, want);
+}
+
+/* The tables reach as far as the CPU's physical addresses do. */
+static void test_reach(void)
+{
+    AgeGuest *g = age_guest_start(NULL);
+    g_autoptr(QDict) info = age_query(g->qts);
+    unsigned bits = qdict_get_int(info, "gpa-bits");
+    AgeLeafInfo leaf;
+
+    g_assert(!age_leaf(g->qts, "memory", (1ULL << bits) - 1, &leaf));
+    check_reach(g->qts, 1ULL << bits, bits);
+    check_reach(g->qts, 0xfffffffffffff000, bits);
+    age_guest_quit(g);
+}
 
 static void test_bad_walks(void)
 {
@@ -414,6 +434,7 @@ int main(int argc, char **argv)
     qtest_add_func("age/qmp/most-runs", test_most_runs);
     qtest_add_func("age/qmp/bad-args", test_bad_args);
     qtest_add_func("age/qmp/bad-walks", test_bad_walks);
+    qtest_add_func("age/qmp/reach", test_reach);
     qtest_add_func("age/qmp/odd", test_odd);
     qtest_add_data_func("age/qmp/not-in-use/tcg", "-accel tcg",
                         test_other_accel);

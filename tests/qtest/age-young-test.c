@@ -292,7 +292,6 @@ static void test_walk_nothing(void)
     AgeGuest *g = age_guest_start(NULL);
     AgeLeafInfo leaf;
 
-    g_assert(!age_leaf(g->qts, "memory", (1ULL << 48) - 1, &leaf));
     g_assert(!age_leaf(g->qts, "memory", g->end - 1, &leaf));
     age_guest_quit(g);
 }

@@ -18,6 +18,7 @@ static const Shape shapes[] = {
     { "stage2-40", &age_format_stage2, 40, 2, 2 },
     { "stage2-43", &age_format_stage2, 43, 2, 16 },
     { "stage2-48", &age_format_stage2, 48, 3, 1 },
+    { "stage2-no-haft-40", &age_format_stage2_no_haft, 40, 2, 2 },
     { "ept-no-ad-48", &age_format_ept_no_ad, 48, 3, 1 },
     { "stage2-no-ad-40", &age_format_stage2_no_ad, 40, 2, 2 },
 };
@@ -39,10 +40,12 @@ int shape_max_leaf(const Shape *shape)
 
 void shape_init(AgePageTable *pt, const Shape *shape)
 {
-    g_assert_true(age_pt_init(pt, shape->fmt, shape->gpa_bits,
-                              shape_max_leaf(shape)));
-    g_assert_cmpint(pt->geo.root_height, ==, shape->root_height);
-    g_assert_cmpuint(pt->geo.root_tables, ==, shape->root_tables);
+    AgeGeometry geo;
+
+    g_assert_true(shape->fmt->geometry(shape->gpa_bits, 0, &geo));
+    g_assert_cmpint(geo.root_height, ==, shape->root_height);
+    g_assert_cmpuint(geo.root_tables, ==, shape->root_tables);
+    age_pt_init(pt, shape->fmt, &geo, shape_max_leaf(shape));
 }
 
 #ifdef AGE_TEST_TSAN

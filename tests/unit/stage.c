@@ -13,11 +13,13 @@ void stage_setup(void *opaque)
 {
     Stage *s = opaque;
     const AgeFormat *fmt = &age_format_stage2;
+    AgeGeometry geo;
     int top;
 
     s->set = s->cleared = 0;
     s->found = false;
-    age_pt_init(&s->pt, fmt, s->gpa_bits, s->leaf);
+    fmt->geometry(s->gpa_bits, 0, &geo);
+    age_pt_init(&s->pt, fmt, &geo, s->leaf);
     map_gpa(&s->pt, 0, s->leaf);
     age_pt_walk(&s->pt, 0, &s->path);
     top = s->pt.geo.root_height;

@@ -83,6 +83,8 @@ static void test_ept_make(void)
     g_assert_cmphex(age_make_leaf(EPT, f, 2, AGE_LEAF_RW), ==, f | 0x8b7);
     g_assert_cmphex(age_make_leaf(EPT, f, 2, AGE_LEAF_RO), ==, f | 0x8b5);
     g_assert_cmphex(age_make_table(EPT, table), ==, 0x7f1234567807ULL);
+    /* Memory type 0: uncacheable */
+    g_assert_cmphex(age_make_leaf(EPT, f, 0, AGE_LEAF_DEVICE), ==, f | 0x807);
 }
 
 static void test_stage2_make(void)
@@ -106,6 +108,9 @@ static void test_stage2_make(void)
                     f | 0x800000000037dULL);
     g_assert_cmphex(age_make_leaf(S2, f, 2, AGE_LEAF_RO), ==, f | 0x37d);
     g_assert_cmphex(age_make_table(S2, table), ==, 0x7f1234567003ULL);
+    /* MemAttr 1: Device-nGnRE; 54 XN */
+    g_assert_cmphex(age_make_leaf(S2, f, 0, AGE_LEAF_DEVICE), ==,
+                    f | 0x48000000000047ULL);
 }
 
 static void test_masks(void)
@@ -282,6 +287,7 @@ static void test_stage2_decode(void)
 
 typedef struct GeometryCase {
     unsigned gpa_bits;
+    unsigned levels;
     int root_height;
     unsigned root_tables;
 } GeometryCase;
@@ -292,8 +298,10 @@ static void check_geometry(const AgeFormat *fmt, const GeometryCase *c,
     for (unsigned i = 0; i < n; i++) {
         AgeGeometry geo;
 
-        g_test_message("%s, %u bits", fmt->name, c[i].gpa_bits);
-        g_assert_true(fmt->geometry(c[i].gpa_bits, &geo));
+        g_test_message("%s, %u bits, %u levels", fmt->name, c[i].gpa_bits,
+                       c[i].levels);
+        g_assert_true(fmt->geometry(c[i].gpa_bits, c[i].levels, &geo));
+        g_assert_cmpuint(geo.gpa_bits, ==, c[i].gpa_bits);
         g_assert_cmpint(geo.root_height, ==, c[i].root_height);
         g_assert_cmpuint(geo.root_tables, ==, c[i].root_tables);
     }
@@ -302,27 +310,72 @@ static void check_geometry(const AgeFormat *fmt, const GeometryCase *c,
 static void test_ept_geometry(void)
 {
     const GeometryCase cases[] = {
-        { 36, 3, 1 }, { 48, 3, 1 }, { 49, 4, 1 }, { 52, 4, 1 }, { 57, 4, 1 },
+        { 36, 0, 3, 1 }, { 48, 0, 3, 1 }, { 49, 0, 4, 1 }, { 52, 0, 4, 1 },
+        { 57, 0, 4, 1 }, { 36, 4, 3, 1 }, { 36, 5, 4, 1 }, { 57, 5, 4, 1 },
     };
     AgeGeometry geo;
 
     check_geometry(EPT, cases, G_N_ELEMENTS(cases));
-    g_assert_false(EPT->geometry(58, &geo));
+    g_assert_false(EPT->geometry(58, 0, &geo));
+    g_assert_false(EPT->geometry(49, 4, &geo));
+    g_assert_false(EPT->geometry(48, 3, &geo));
+    g_assert_false(EPT->geometry(48, 6, &geo));
 }
 
 static void test_stage2_geometry(void)
 {
     /* Level 2 is height 1, level 1 is height 2, level 0 is height 3. */
     const GeometryCase cases[] = {
-        { 32, 1, 4 }, { 33, 1, 8 }, { 34, 1, 16 },
-        { 35, 2, 1 }, { 36, 2, 1 }, { 37, 2, 1 }, { 38, 2, 1 }, { 39, 2, 1 },
-        { 40, 2, 2 }, { 41, 2, 4 }, { 42, 2, 8 }, { 43, 2, 16 },
-        { 44, 3, 1 }, { 45, 3, 1 }, { 46, 3, 1 }, { 47, 3, 1 }, { 48, 3, 1 },
+        { 32, 0, 1, 4 }, { 33, 0, 1, 8 }, { 34, 0, 1, 16 },
+        { 35, 0, 2, 1 }, { 36, 0, 2, 1 }, { 37, 0, 2, 1 }, { 38, 0, 2, 1 },
+        { 39, 0, 2, 1 }, { 40, 0, 2, 2 }, { 41, 0, 2, 4 }, { 42, 0, 2, 8 },
+        { 43, 0, 2, 16 }, { 44, 0, 3, 1 }, { 45, 0, 3, 1 }, { 46, 0, 3, 1 },
+        { 47, 0, 3, 1 }, { 48, 0, 3, 1 },
+        { 34, 2, 1, 16 }, { 34, 3, 2, 1 }, { 40, 4, 3, 1 }, { 43, 4, 3, 1 },
     };
     AgeGeometry geo;
 
     check_geometry(S2, cases, G_N_ELEMENTS(cases));
-    g_assert_false(S2->geometry(49, &geo));
+    g_assert_false(S2->geometry(49, 0, &geo));
+    g_assert_false(S2->geometry(44, 3, &geo));
+    g_assert_false(S2->geometry(35, 2, &geo));
+    /* Level 0 would have nothing to resolve. */
+    g_assert_false(S2->geometry(39, 4, &geo));
+    g_assert_false(S2->geometry(30, 3, &geo));
+    g_assert_false(S2->geometry(48, 5, &geo));
+}
+
+static void check_root(const AgeFormat *fmt, unsigned gpa_bits,
+                       unsigned levels, uint64_t pointer, uint64_t control)
+{
+    const uint64_t *root = (uint64_t *)(uintptr_t)0x7f1234560000ULL;
+    AgeGeometry geo;
+
+    g_assert_true(fmt->geometry(gpa_bits, levels, &geo));
+    g_assert_cmphex(fmt->root_pointer(fmt, &geo, root), ==,
+                    (uintptr_t)root | pointer);
+    g_assert_cmphex(fmt->control ? fmt->control(fmt, &geo) : 0, ==, control);
+}
+
+/* EPTP: 2:0 memory type 6, 5:3 levels less one, 6 accessed and dirty flags */
+static void test_eptp(void)
+{
+    check_root(EPT, 48, 4, 0x5e, 0);
+    check_root(EPT, 48, 5, 0x66, 0);
+    check_root(&age_format_ept_no_ad, 48, 4, 0x1e, 0);
+}
+
+/*
+ * VTCR_EL2: 5:0 T0SZ, 7:6 SL0, 9:8 and 11:10 write-back, 13:12 inner shareable,
+ * 15:14 4 KiB, 18:16 PS 48 bits, 21 HA, 22 HD, 31 RES1, 44 HAFT
+ */
+static void test_vtcr(void)
+{
+    check_root(S2, 48, 0, 0, 0x100080653590ULL);
+    check_root(S2, 40, 0, 0, 0x100080653558ULL);
+    check_root(S2, 32, 0, 0, 0x100080653520ULL);
+    check_root(&age_format_stage2_no_haft, 40, 0, 0, 0x80653558ULL);
+    check_root(&age_format_stage2_no_ad, 40, 0, 0, 0x80053558ULL);
 }
 
 /*
@@ -395,6 +448,8 @@ int main(int argc, char **argv)
     g_test_add_func("/age/format/stage2/make", test_stage2_make);
     g_test_add_func("/age/format/stage2/decode", test_stage2_decode);
     g_test_add_func("/age/format/stage2/geometry", test_stage2_geometry);
+    g_test_add_func("/age/format/ept/eptp", test_eptp);
+    g_test_add_func("/age/format/stage2/vtcr", test_vtcr);
     g_test_add_func("/age/format/stage2/split", test_stage2_split);
     return g_test_run();
 }

@@ -77,14 +77,6 @@ static void check_mapped(const AgePageTable *pt, uint64_t gpa, int height)
     }
 }
 
-static void test_init_bad(void)
-{
-    AgePageTable pt;
-
-    g_assert_false(age_pt_init(&pt, &age_format_ept, 58, 0));
-    g_assert_false(age_pt_init(&pt, &age_format_stage2, 49, 0));
-}
-
 static void test_empty(const Shape *shape)
 {
     AgePageTable pt;
@@ -366,7 +358,6 @@ int main(int argc, char **argv)
 
     g_test_init(&argc, &argv, NULL);
     reader_register();
-    g_test_add_func("/age/ptable/init-bad", test_init_bad);
     shape_add_tests("/age/ptable/empty", test_empty);
     shape_add_tests("/age/ptable/map", test_map);
     shape_add_tests("/age/ptable/root-index", test_root_index);

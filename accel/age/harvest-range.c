@@ -1,0 +1,254 @@
+/*
+ * A range of a harvest: from the argument of a command to its result
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/base64.h"
+#include "qemu/bitmap.h"
+#include "qemu/bswap.h"
+#include "qapi/error.h"
+#include "age-int.h"
+#include "harvest-range.h"
+
+void age_harvest_range_clear(HarvestRange *r)
+{
+    g_free(r->map);
+    g_free(r->young);
+    qapi_free_AgeAnswerList(r->answers);
+}
+
+static const AgeAnswerHow how_to_qapi[] = {
+    [AGE_HOW_BITMAP] = AGE_ANSWER_HOW_BITMAP,
+    [AGE_HOW_CLEAR_YOUNG] = AGE_ANSWER_HOW_CLEAR_YOUNG,
+    [AGE_HOW_REFUSED] = AGE_ANSWER_HOW_REFUSED,
+};
+
+static size_t words_of(uint64_t pages)
+{
+    return BITS_TO_LONGS(pages);
+}
+
+/* Convert between the words of the host and those of the wire, in place */
+static void swap_words(unsigned long *map, size_t words)
+{
+    for (size_t i = 0; HOST_BIG_ENDIAN && i < words; i++) {
+        map[i] = bswap64(map[i]);
+    }
+}
+
+/*
+ * Is the padding of @text right?  GLib's decoder does not mind if it is not,
+ * and returns less than was meant.
+ */
+static bool well_padded(const char *text)
+{
+    size_t chars = 0, padding = 0;
+
+    for (; *text; text++) {
+        if (*text == '\n') {
+            continue;
+        }
+        if (*text != '=' && padding) {
+            return false;
+        }
+        padding += *text == '=';
+        chars++;
+    }
+    return chars % 4 == 0 && padding <= 2;
+}
+
+static bool decode_map(HarvestRange *r, const AgeRanges *state, Error **errp)
+{
+    g_autofree uint8_t *bytes = NULL;
+    size_t words;
+
+    if (!r->arg->bitmap) {
+        return true;
+    }
+    if (well_padded(r->arg->bitmap)) {
+        bytes = qbase64_decode(r->arg->bitmap, -1, &r->map_bytes, NULL);
+    }
+    if (!bytes) {
+        age_ranges_error(state, r->arg->start, r->arg->end, errp,
+                         "has a bitmap that is not base64");
+        return false;
+    }
+    if (r->map_bytes < DIV_ROUND_UP(r->pages, 8)) {
+        age_ranges_error(state, r->arg->start, r->arg->end, errp,
+                         "has a bitmap of %zu bits for %" PRIu64 " pages",
+                         r->map_bytes * 8, r->pages);
+        return false;
+    }
+    words = DIV_ROUND_UP(r->map_bytes, sizeof(unsigned long));
+    r->map = g_new0(unsigned long, words);
+    memcpy(r->map, bytes, r->map_bytes);
+    swap_words(r->map, words);
+    return true;
+}
+
+bool age_harvest_range_parse(HarvestRange *r, AgeRanges *state,
+                             const AgeRange *arg, Error **errp)
+{
+    if (!age_ranges_check(state, arg->start, arg->end, errp)) {
+        return false;
+    }
+    *r = (HarvestRange) {
+        .arg = arg,
+        .pages = (arg->end - arg->start) >> AGE_PAGE_SHIFT,
+    };
+    return decode_map(r, state, errp);
+}
+
+/* Pieces of a range may be answered differently: tell the worst of it. */
+static void add_to_answer(AgeAnswer *answer, AgeHow how, const char *reason,
+                          bool young)
+{
+    answer->how = MAX(answer->how, how_to_qapi[how]);
+    answer->has_young |= how == AGE_HOW_CLEAR_YOUNG;
+    answer->young |= young;
+    if (!answer->reason) {
+        answer->reason = g_strdup(reason);
+    }
+}
+
+/* The answer of a subscriber, or a further part of it */
+static void add_answer(void *opaque, const char *name, AgeHow how,
+                       const char *reason, bool young)
+{
+    HarvestRange *r = opaque;
+    AgeAnswerList **tail = &r->answers;
+    AgeAnswer *answer;
+
+    for (; *tail; tail = &(*tail)->next) {
+        answer = (*tail)->value;
+        if (g_str_equal(answer->mmu, name)) {
+            add_to_answer(answer, how, reason, young);
+            return;
+        }
+    }
+    answer = g_new0(AgeAnswer, 1);
+    answer->mmu = g_strdup(name);
+    answer->how = how_to_qapi[how];
+    answer->reason = g_strdup(reason);
+    answer->has_young = how == AGE_HOW_CLEAR_YOUNG;
+    answer->young = young;
+    QAPI_LIST_APPEND(tail, answer);
+}
+
+static void harvest_piece(void *opaque, uint64_t start, uint64_t end,
+                          uint64_t first_bit)
+{
+    HarvestRange *r = opaque;
+    bool fallback = r->fallback && !r->dirty;
+    AgeYoung y = {
+        .start = start,
+        .end = end,
+        .dirty = r->dirty,
+        .first_bit = first_bit,
+        .select = r->map,
+        .young = r->young,
+    };
+
+    r->fallback_young |= age_test_clear_young(&y, fallback, add_answer, r);
+}
+
+void age_harvest_range(HarvestRange *r, AgeAddressType type)
+{
+    r->young = g_new0(unsigned long, words_of(r->pages));
+    age_ranges_foreach(type, r->arg->start, r->arg->end, harvest_piece, r);
+    r->young_pages = bitmap_count_one(r->young, r->pages);
+}
+
+/* The bitmap as the seed of this interface has it: young bits flipped */
+static char *result_bitmap(HarvestRange *r)
+{
+    size_t words;
+
+    if (!r->map) {
+        r->map_bytes = DIV_ROUND_UP(r->pages, 8);
+        words = DIV_ROUND_UP(r->map_bytes, sizeof(unsigned long));
+        r->map = g_new(unsigned long, words);
+        memset(r->map, 0xff, words * sizeof(unsigned long));
+    }
+    words = words_of(r->pages);
+    for (size_t i = 0; i < words; i++) {
+        r->map[i] ^= r->young[i];
+    }
+    swap_words(r->map, DIV_ROUND_UP(r->map_bytes, sizeof(unsigned long)));
+    return g_base64_encode((uint8_t *)r->map, r->map_bytes);
+}
+
+static uint64_t count_runs(const HarvestRange *r)
+{
+    uint64_t runs = 0;
+    uint64_t bit = find_next_bit(r->young, r->pages, 0);
+
+    while (bit < r->pages) {
+        bit = find_next_zero_bit(r->young, r->pages, bit);
+        bit = find_next_bit(r->young, r->pages, bit);
+        runs++;
+    }
+    return runs;
+}
+
+/* Bits ascend as addresses descend, so the list is built from its end. */
+static AgeRunList *result_runs(const HarvestRange *r)
+{
+    AgeRunList *runs = NULL;
+    uint64_t bit = find_next_bit(r->young, r->pages, 0);
+
+    while (bit < r->pages) {
+        uint64_t next = find_next_zero_bit(r->young, r->pages, bit);
+        AgeRun *run = g_new(AgeRun, 1);
+
+        run->start = r->arg->end - (next << AGE_PAGE_SHIFT);
+        run->end = r->arg->end - (bit << AGE_PAGE_SHIFT);
+        QAPI_LIST_PREPEND(runs, run);
+        bit = find_next_bit(r->young, r->pages, next);
+    }
+    return runs;
+}
+
+static void set_pages(AgeRangeAnswer *answer, HarvestRange *r,
+                      AgeResultFormat format, uint64_t *runs_left)
+{
+    uint64_t runs;
+
+    if (format == AGE_RESULT_FORMAT_COUNT) {
+        return;
+    }
+    if (format == AGE_RESULT_FORMAT_RUNS) {
+        runs = count_runs(r);
+        if (runs <= *runs_left) {
+            *runs_left -= runs;
+            answer->has_runs = true;
+            answer->runs = result_runs(r);
+            return;
+        }
+    }
+    answer->bitmap = result_bitmap(r);
+}
+
+/* Why the range was not handled: the first MMU that gave a reason */
+static char *result_reason(const HarvestRange *r)
+{
+    for (AgeAnswerList *l = r->answers; l; l = l->next) {
+        if (l->value->reason) {
+            return g_strdup_printf("%s: %s", l->value->mmu, l->value->reason);
+        }
+    }
+    return NULL;
+}
+
+void age_harvest_range_answer(HarvestRange *r, AgeResultFormat format,
+                              uint64_t *runs_left, AgeRangeAnswer *answer)
+{
+    answer->start = r->arg->start;
+    answer->end = r->arg->end;
+    answer->reason = result_reason(r);
+    answer->handled = !answer->reason;
+    answer->answers = g_steal_pointer(&r->answers);
+    set_pages(answer, r, format, runs_left);
+}

@@ -1,0 +1,77 @@
+/*
+ * A range of a harvest: from the argument of a command to its result
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef ACCEL_AGE_HARVEST_RANGE_H
+#define ACCEL_AGE_HARVEST_RANGE_H
+
+#include "ranges.h"
+
+/**
+ * HarvestRange: a range of a command on its way from argument to result
+ *
+ * @arg: the argument
+ * @pages: number of pages
+ * @map: the bitmap, in the host's byte order and padded to whole words; NULL
+ *     if there was none, which is all ones
+ * @map_bytes: length of what was given
+ * @dirty: it is about dirty pages, rather than young ones
+ * @young: bits of the young pages
+ * @young_pages: how many they are
+ * @fallback: fallbacks are allowed
+ * @fallback_young: a fallback found a young page
+ * @answers: how each secondary MMU answered
+ */
+typedef struct HarvestRange {
+    const AgeRange *arg;
+    uint64_t pages;
+    unsigned long *map;
+    size_t map_bytes;
+    bool dirty;
+    unsigned long *young;
+    uint64_t young_pages;
+    bool fallback;
+    bool fallback_young;
+    AgeAnswerList *answers;
+} HarvestRange;
+
+/**
+ * age_harvest_range_parse: take an argument apart
+ * @r: the range, for age_harvest_range_clear() in any case
+ * @state: what the ranges before it came to
+ * @arg: the argument, which must live as long as @r
+ * @errp: set to an error that names the range and what is wrong with it
+ *
+ * Returns: false on error.
+ */
+bool age_harvest_range_parse(HarvestRange *r, AgeRanges *state,
+                             const AgeRange *arg, Error **errp);
+
+/**
+ * age_harvest_range: harvest it
+ * @r: the range, with @dirty and @fallback filled in
+ * @type: how its addresses are meant
+ *
+ * Context: any thread, with or without the BQL.
+ */
+void age_harvest_range(HarvestRange *r, AgeAddressType type);
+
+/**
+ * age_harvest_range_answer: tell what came of it
+ * @r: the range, harvested
+ * @format: how to tell of its pages
+ * @runs_left: how many runs the command may still list
+ * @answer: filled in
+ */
+void age_harvest_range_answer(HarvestRange *r, AgeResultFormat format,
+                              uint64_t *runs_left, AgeRangeAnswer *answer);
+
+/**
+ * age_harvest_range_clear: free what it has
+ * @r: the range
+ */
+void age_harvest_range_clear(HarvestRange *r);
+
+#endif /* ACCEL_AGE_HARVEST_RANGE_H */
