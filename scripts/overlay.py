@@ -82,8 +82,8 @@ HOOKS = [
     Hook('qemu-options.hx', 'after',
          r'    "                one-insn-per-tb=on|off'
          r' (one guest instruction per TCG translation block)\n"',
-         r'    "                page-size=4k|2m|1g,flush=none|request,'
-         r'hw-ad=on|off (age: leaf size, TLB flush, A/D bits)\n"',
+         r'    "                page-size=4k|2m|1g,levels=n,'
+         r'flush=none|request,hw-ad=on|off,haft=on|off (age)\n"',
          'accel/age/meson.build'),
     Hook('system/physmem.c', 'after', '#include "system/xen-mapcache.h"',
          '#include "system/age.h"', 'accel/age/meson.build'),

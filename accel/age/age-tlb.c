@@ -21,27 +21,39 @@
 #include "exec/exec-all.h"
 #include "vcpu.h"
 
-/* A copy of a class's operations, and what it is a copy of */
+/* A copy of a class's operations, with the hooks that ours stand in for */
 typedef struct AgeTCGOps {
     TCGCPUOps tcg_ops;
-    const TCGCPUOps *parent;
+    typeof(((TCGCPUOps *)0)->tlb_fill) tlb_fill;
+    typeof(((TCGCPUOps *)0)->tlb_fill_align) tlb_fill_align;
 } AgeTCGOps;
 
 /* Copies by what they are copies of; they live as long as the CPU classes. */
 static GHashTable *copies;
 
-static const TCGCPUOps *parent_ops(const CPUState *cpu)
+static const AgeTCGOps *original(const CPUState *cpu)
 {
-    return container_of(cpu->cc->tcg_ops, AgeTCGOps, tcg_ops)->parent;
+    return container_of(cpu->cc->tcg_ops, AgeTCGOps, tcg_ops);
+}
+
+static bool G_GNUC_NO_INLINE walk_exclusive(AgeWalker *w, int asidx,
+                                            hwaddr gpa, bool write)
+{
+    RCU_READ_LOCK_GUARD();
+    return age_walk(w, asidx, gpa, write);
 }
 
 /*
  * The vCPU accesses @gpa.  Returns whether the translation may not be kept for
  * stores: the first store after this must come here, to make the leaf dirty.
  *
- * Runs after the original hook has succeeded: that
- * may not return, if the guest faults, and may come back here for the guest's
- * page tables, so nothing is held across it.
+ * Runs after the original hook has succeeded: that may not return, if the guest
+ * faults, and may come back here for the guest's page tables, so nothing is held
+ * across it.
+ *
+ * cpu_exec(), where TLBs are filled, is an RCU read-side critical section.  To
+ * enter another for each fill would cost as much as the walk.  Only what runs
+ * alone, in cpu_exec_step_atomic(), is not in one.
  */
 static bool vcpu_access(CPUState *cpu, hwaddr gpa, MemTxAttrs attrs,
                         MMUAccessType access_type)
@@ -53,8 +65,10 @@ static bool vcpu_access(CPUState *cpu, hwaddr gpa, MemTxAttrs attrs,
     if (!vcpu || !vcpu->walker.space[asidx]) {
         return false;
     }
-    /* Most of TCG runs in such a section already, but not all of it. */
-    RCU_READ_LOCK_GUARD();
+    if (unlikely(cpu_in_exclusive_context(cpu))) {
+        return walk_exclusive(&vcpu->walker, asidx, gpa,
+                              access_type == MMU_DATA_STORE);
+    }
     return age_walk(&vcpu->walker, asidx, gpa, access_type == MMU_DATA_STORE);
 }
 
@@ -63,8 +77,8 @@ static bool age_tlb_fill_align(CPUState *cpu, CPUTLBEntryFull *out, vaddr addr,
                                MMUAccessType access_type, int mmu_idx,
                                MemOp memop, int size, bool probe, uintptr_t ra)
 {
-    if (!parent_ops(cpu)->tlb_fill_align(cpu, out, addr, access_type, mmu_idx,
-                                         memop, size, probe, ra)) {
+    if (!original(cpu)->tlb_fill_align(cpu, out, addr, access_type, mmu_idx,
+                                       memop, size, probe, ra)) {
         return false;
     }
     if (vcpu_access(cpu, out->phys_addr, out->attrs, access_type)) {
@@ -95,8 +109,8 @@ static bool age_tlb_fill(CPUState *cpu, vaddr addr, int size,
     CPUTLBDescFast *fast;
     uintptr_t index;
 
-    if (!parent_ops(cpu)->tlb_fill(cpu, addr, size, access_type, mmu_idx,
-                                   probe, ra)) {
+    if (!original(cpu)->tlb_fill(cpu, addr, size, access_type, mmu_idx, probe,
+                                 ra)) {
         return false;
     }
     fast = &cpu->neg.tlb.f[mmu_idx];
@@ -113,7 +127,8 @@ static const TCGCPUOps *wrap(const TCGCPUOps *parent)
     AgeTCGOps *copy = g_new(AgeTCGOps, 1);
 
     copy->tcg_ops = *parent;
-    copy->parent = parent;
+    copy->tlb_fill = parent->tlb_fill;
+    copy->tlb_fill_align = parent->tlb_fill_align;
     if (parent->tlb_fill_align) {
         copy->tcg_ops.tlb_fill_align = age_tlb_fill_align;
     } else {

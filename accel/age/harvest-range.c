@@ -11,6 +11,7 @@
 #include "qapi/error.h"
 #include "age-int.h"
 #include "harvest-range.h"
+#include "share.h"
 
 void age_harvest_range_clear(HarvestRange *r)
 {
@@ -59,14 +60,11 @@ static bool well_padded(const char *text)
     return chars % 4 == 0 && padding <= 2;
 }
 
-static bool decode_map(HarvestRange *r, const AgeRanges *state, Error **errp)
+static bool decode_text(HarvestRange *r, const AgeRanges *state, Error **errp)
 {
     g_autofree uint8_t *bytes = NULL;
     size_t words;
 
-    if (!r->arg->bitmap) {
-        return true;
-    }
     if (well_padded(r->arg->bitmap)) {
         bytes = qbase64_decode(r->arg->bitmap, -1, &r->map_bytes, NULL);
     }
@@ -86,6 +84,90 @@ static bool decode_map(HarvestRange *r, const AgeRanges *state, Error **errp)
     memcpy(r->map, bytes, r->map_bytes);
     swap_words(r->map, words);
     return true;
+}
+
+static uint64_t offset_of(const HarvestRange *r)
+{
+    return r->arg->has_offset ? r->arg->offset : 0;
+}
+
+/* Has the bitmap a place in @size bytes of memory? */
+static bool fits(const HarvestRange *r, uint64_t size)
+{
+    uint64_t offset = offset_of(r);
+
+    return offset <= size && size - offset >= r->map_bytes;
+}
+
+/* Where the bitmap is in the client's memory; called with the RCU lock. */
+static const uint8_t *find_memory(const HarvestRange *r,
+                                  const AgeRanges *state, Error **errp)
+{
+    const AgeRange *arg = r->arg;
+    uint64_t offset = offset_of(r);
+    uint64_t size;
+    uint8_t *host = age_shared_find(arg->memory, &size);
+
+    if (!host) {
+        age_ranges_error(state, arg->start, arg->end, errp, "names memory "
+                         "'%s', which was not made known by age-share-memory",
+                         arg->memory);
+        return NULL;
+    }
+    if (!QEMU_IS_ALIGNED(offset, sizeof(uint64_t))) {
+        age_ranges_error(state, arg->start, arg->end, errp, "has its bitmap at "
+                         "offset %" PRIu64 ", which is no multiple of 8",
+                         offset);
+        return NULL;
+    }
+    if (!fits(r, size)) {
+        age_ranges_error(state, arg->start, arg->end, errp, "has a bitmap of "
+                         "%zu bytes at offset %" PRIu64 " of memory '%s', which"
+                         " is of %" PRIu64 " bytes", r->map_bytes, offset,
+                         arg->memory, size);
+        return NULL;
+    }
+    return host + offset;
+}
+
+/*
+ * Harvest by a copy.  Whoever is asked more than once what to do with a page
+ * must get the same answer, even if the client changes its mind.
+ */
+static bool copy_memory(HarvestRange *r, const AgeRanges *state, Error **errp)
+{
+    size_t words = words_of(r->pages);
+    const uint8_t *from;
+
+    r->in_memory = true;
+    r->map_bytes = DIV_ROUND_UP(r->pages, 8);
+    RCU_READ_LOCK_GUARD();
+    from = find_memory(r, state, errp);
+    if (!from) {
+        return false;
+    }
+    r->map = g_new0(unsigned long, words);
+    memcpy(r->map, from, r->map_bytes);
+    swap_words(r->map, words);
+    return true;
+}
+
+static bool decode_map(HarvestRange *r, const AgeRanges *state, Error **errp)
+{
+    if (r->arg->memory && r->arg->bitmap) {
+        age_ranges_error(state, r->arg->start, r->arg->end, errp,
+                         "has a bitmap in text and one in memory");
+        return false;
+    }
+    if (r->arg->has_offset && !r->arg->memory) {
+        age_ranges_error(state, r->arg->start, r->arg->end, errp,
+                         "has an offset, but names no memory");
+        return false;
+    }
+    if (r->arg->memory) {
+        return copy_memory(r, state, errp);
+    }
+    return !r->arg->bitmap || decode_text(r, state, errp);
 }
 
 bool age_harvest_range_parse(HarvestRange *r, AgeRanges *state,
@@ -162,6 +244,16 @@ void age_harvest_range(HarvestRange *r, AgeAddressType type)
 }
 
 /* The bitmap as the seed of this interface has it: young bits flipped */
+static void flip_young(HarvestRange *r)
+{
+    size_t words = words_of(r->pages);
+
+    for (size_t i = 0; i < words; i++) {
+        r->map[i] ^= r->young[i];
+    }
+    swap_words(r->map, DIV_ROUND_UP(r->map_bytes, sizeof(unsigned long)));
+}
+
 static char *result_bitmap(HarvestRange *r)
 {
     size_t words;
@@ -172,12 +264,25 @@ static char *result_bitmap(HarvestRange *r)
         r->map = g_new(unsigned long, words);
         memset(r->map, 0xff, words * sizeof(unsigned long));
     }
-    words = words_of(r->pages);
-    for (size_t i = 0; i < words; i++) {
-        r->map[i] ^= r->young[i];
-    }
-    swap_words(r->map, DIV_ROUND_UP(r->map_bytes, sizeof(unsigned long)));
+    flip_young(r);
     return g_base64_encode((uint8_t *)r->map, r->map_bytes);
+}
+
+/*
+ * The memory may have gone since the range was parsed, or be another one of the
+ * same name.  If it was taken away, nobody wants the bitmap.
+ */
+static void result_in_memory(HarvestRange *r)
+{
+    uint64_t size;
+    uint8_t *host;
+
+    flip_young(r);
+    RCU_READ_LOCK_GUARD();
+    host = age_shared_find(r->arg->memory, &size);
+    if (host && fits(r, size)) {
+        memcpy(host + offset_of(r), r->map, r->map_bytes);
+    }
 }
 
 static uint64_t count_runs(const HarvestRange *r)
@@ -211,24 +316,33 @@ static AgeRunList *result_runs(const HarvestRange *r)
     return runs;
 }
 
+/* Returns false if they are too many. */
+static bool set_runs(AgeRangeAnswer *answer, const HarvestRange *r,
+                     uint64_t *runs_left)
+{
+    uint64_t runs = count_runs(r);
+
+    if (runs > *runs_left) {
+        return false;
+    }
+    *runs_left -= runs;
+    answer->has_runs = true;
+    answer->runs = result_runs(r);
+    return true;
+}
+
 static void set_pages(AgeRangeAnswer *answer, HarvestRange *r,
                       AgeResultFormat format, uint64_t *runs_left)
 {
-    uint64_t runs;
+    bool told = format == AGE_RESULT_FORMAT_COUNT ||
+                (format == AGE_RESULT_FORMAT_RUNS &&
+                 set_runs(answer, r, runs_left));
 
-    if (format == AGE_RESULT_FORMAT_COUNT) {
-        return;
+    if (r->in_memory) {
+        result_in_memory(r);
+    } else if (!told) {
+        answer->bitmap = result_bitmap(r);
     }
-    if (format == AGE_RESULT_FORMAT_RUNS) {
-        runs = count_runs(r);
-        if (runs <= *runs_left) {
-            *runs_left -= runs;
-            answer->has_runs = true;
-            answer->runs = result_runs(r);
-            return;
-        }
-    }
-    answer->bitmap = result_bitmap(r);
 }
 
 /* Why the range was not handled: the first MMU that gave a reason */

@@ -17,6 +17,7 @@
  * @map: the bitmap, in the host's byte order and padded to whole words; NULL
  *     if there was none, which is all ones
  * @map_bytes: length of what was given
+ * @in_memory: the bitmap is in memory that is shared with the client
  * @dirty: it is about dirty pages, rather than young ones
  * @young: bits of the young pages
  * @young_pages: how many they are
@@ -29,6 +30,7 @@ typedef struct HarvestRange {
     uint64_t pages;
     unsigned long *map;
     size_t map_bytes;
+    bool in_memory;
     bool dirty;
     unsigned long *young;
     uint64_t young_pages;
