@@ -23,7 +23,8 @@ class Harvest:
     """
     One harvest.
 
-    @young are the page frames found young, @pages how many were looked at,
+    @young are the page frames found young (or dirty, where that was asked
+    for), @pages how many were looked at,
     @cost_ns what it cost the accelerator, @round_trip_ns what it cost us.
     """
 
@@ -105,10 +106,15 @@ class Harvester:
             raise HarvestError("the accelerator is not age")
         return answer
 
-    def harvest(self, clear=True, flush=None):
-        """The pages that are young; with @clear they are old afterwards."""
+    def harvest(self, clear=True, flush=None, dirty=False):
+        """
+        The pages that are young; with @clear they are old afterwards.
+
+        With @dirty, those that are dirty, and then they are clean.
+        """
+        what = "dirty" if dirty else "young"
         begin = time.monotonic_ns()
-        answer = self.qmp.command("age-test-clear-young", {
+        answer = self.qmp.command(f"age-test-clear-{what}", {
             "ranges": [self.range(start, end, clear)
                        for start, end in self.ranges],
             "flush": flush or (self.flush if clear else "none"),
@@ -116,19 +122,20 @@ class Harvester:
         round_trip = time.monotonic_ns() - begin
         young = set()
         for wanted, got in zip(self.ranges, answer["ranges"], strict=True):
-            young |= self._decode(wanted, got, clear)
+            young |= self._decode(wanted, got, clear, f"{what}-pages")
         return Harvest(young,
                        sum(end - start for start, end in self.ranges) // PAGE,
                        answer["end-ns"] - answer["begin-ns"], round_trip,
                        answer["flush-pending"])
 
-    def clear(self):
+    def clear(self, dirty=False):
         """
         Makes every page old, with the flush that this harvester is for.
 
-        With one, no vCPU's TLB remembers otherwise afterwards.
+        With one, no vCPU's TLB remembers otherwise afterwards.  With
+        @dirty, makes every page clean.
         """
-        found = self.harvest(clear=True)
+        found = self.harvest(clear=True, dirty=dirty)
         self.wait_flush()
         return found
 
@@ -149,7 +156,7 @@ class Harvester:
         return wanted
 
     @staticmethod
-    def _decode(wanted, got, clear):
+    def _decode(wanted, got, clear, count):
         start, end = wanted
         if (got["start"], got["end"]) != wanted:
             raise HarvestError(f"asked for {start:#x}-{end:#x} and got "
@@ -158,7 +165,7 @@ class Harvester:
             raise HarvestError(f"{start:#x}-{end:#x} was not harvested: "
                                f"{got.get('reason', 'no reason given')}")
         young = decode_bitmap(start, end, got["bitmap"], clear)
-        if len(young) != got["young-pages"]:
+        if len(young) != got[count]:
             raise HarvestError(f"{start:#x}-{end:#x}: {len(young)} pages in "
-                               f"the bitmap, {got['young-pages']} counted")
+                               f"the bitmap, {got[count]} counted")
         return young

@@ -23,7 +23,7 @@ def parse_args(description):
                         required=True)
     parser.add_argument("--build", metavar="DIR",
                         help="where emulators and guests are")
-    parser.add_argument("--rounds", type=int, default=10,
+    parser.add_argument("--rounds", type=int, default=50,
                         help="rounds of the tests that have rounds")
     parser.add_argument("--seed", type=int, default=1,
                         help="of everything that is random")

@@ -143,7 +143,7 @@ class LinuxTest(unittest.TestCase):
 class RoundsMixin:
     """What every guest has to pass."""
 
-    rounds = 3
+    rounds = 5
 
     def test_rounds(self):
         """Random patterns; a page that is touched is found, no other."""
@@ -191,6 +191,20 @@ class AllMixin(RoundsMixin):
     def test_all_pages(self):
         """Not one of many pages may be missed."""
         self.round(("touch", "all", "load", self.cpus))
+
+    def test_dirty(self):
+        """Stores make pages dirty, loads do not, in any order."""
+        for op in ("load", "store", "load", "atomic"):
+            seed = self.rng.getrandbits(32)
+            self.guest.tell("reset")
+            self.harvester.clear(dirty=True)
+            self.guest.tell("touch", f"random:{seed}:500", "load", self.cpus)
+            self.guest.tell("touch", f"random:{seed}:500", op, self.cpus)
+            account = self.guest.account()
+            dirty = self.harvester.harvest(dirty=True).young
+            self.assertFalse(account.untouched & dirty, op)
+            self.assertEqual(account.touched & dirty,
+                             set() if op == "load" else account.touched, op)
 
     def test_huge_pages(self):
         """The guest's own huge pages do not hide which page was touched."""
@@ -418,8 +432,8 @@ def guests_x86_64():
     return [
         guest_class("Q35Multi", AllMixin, options={"smp": 4}),
         guest_class("Q35Single", RoundsMixin, accel="age,thread=single",
-                    rounds=ARGS.rounds),
-        guest_class("Pc", RoundsMixin, options={"machine": "pc", "smp": 2}),
+                    rounds=ARGS.rounds, options={"smp": 3}),
+        guest_class("Pc", RoundsMixin, options={"machine": "pc", "smp": 1}),
         # Of microvm's clocks Linux knows only one that the TSC can be
         # held against.  On a busy host that fails, and it waits forever.
         guest_class("Microvm", RoundsMixin,
@@ -437,6 +451,7 @@ def guests_aarch64():
         guest_class("VirtMulti", AllMixin, options={"smp": 4}),
         guest_class("VirtSingle", RoundsMixin, accel="age,thread=single",
                     rounds=ARGS.rounds),
+        guest_class("OneCpu", RoundsMixin, options={"smp": 1}),
         guest_class("CortexA72", RoundsMixin,
                     options={"cpu": "cortex-a72", "smp": 3}),
         guest_class("El2", RoundsMixin,
