@@ -19,6 +19,7 @@
 #include "accel/tcg/cpu-ops.h"
 #include "cpu.h"
 #include "exec/exec-all.h"
+#include "system/replay.h"
 #include "vcpu.h"
 
 /* A copy of a class's operations, with the hooks that ours stand in for */
@@ -46,10 +47,13 @@ static bool G_GNUC_NO_INLINE walk_exclusive(AgeWalker *w, int asidx,
 /*
  * The vCPU accesses @gpa.  Returns whether the translation may not be kept for
  * stores: the first store after this must come here, to make the leaf dirty.
+ * A store that has come here may be made, whatever the leaf became meanwhile.
+ * Under record/replay none must come, as it would not come at the same time
+ * again.
  *
  * Runs after the original hook has succeeded: that may not return, if the guest
- * faults, and may come back here for the guest's page tables, so nothing is held
- * across it.
+ * faults, and may come back here for the guest's page tables, so that nothing
+ * is held across it.
  *
  * cpu_exec(), where TLBs are filled, is an RCU read-side critical section.  To
  * enter another for each fill would cost as much as the walk.  Only what runs
@@ -59,6 +63,8 @@ static bool vcpu_access(CPUState *cpu, hwaddr gpa, MemTxAttrs attrs,
                         MMUAccessType access_type)
 {
     AccelCPUState *vcpu = cpu->accel;
+    bool store = access_type == MMU_DATA_STORE;
+    bool clean;
     /* What cpu_asidx_from_attrs() comes to on both architectures */
     int asidx = attrs.secure;
 
@@ -66,10 +72,11 @@ static bool vcpu_access(CPUState *cpu, hwaddr gpa, MemTxAttrs attrs,
         return false;
     }
     if (unlikely(cpu_in_exclusive_context(cpu))) {
-        return walk_exclusive(&vcpu->walker, asidx, gpa,
-                              access_type == MMU_DATA_STORE);
+        clean = walk_exclusive(&vcpu->walker, asidx, gpa, store);
+    } else {
+        clean = age_walk(&vcpu->walker, asidx, gpa, store);
     }
-    return age_walk(&vcpu->walker, asidx, gpa, access_type == MMU_DATA_STORE);
+    return clean && !store && replay_mode == REPLAY_MODE_NONE;
 }
 
 /* Arm: the hook says what to install, and its caller installs it. */

@@ -6,14 +6,18 @@
 
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "exec/address-spaces.h"
+#include "exec/memory.h"
 #include "hw/core/cpu.h"
 #include "system/age-dma.h"
 #include "age-int.h"
 #include "walker.h"
 
+/* @bus: what the device's addresses mean: memory, or an IOMMU before it */
 struct AgeDMA {
     AgeMMU mmu;
     AgeWalker walker;
+    AddressSpace *bus;
 };
 
 AgeDMA *age_dma_new(const char *name, AddressSpace *as, Error **errp)
@@ -30,7 +34,9 @@ AgeDMA *age_dma_new(const char *name, AddressSpace *as, Error **errp)
     dma->mmu.fmt = fmt;
     fmt->geometry(fmt->max_gpa_bits, 0, &dma->mmu.geo);
     age_mmu_init(&dma->mmu, name);
-    dma->walker.space[0] = age_mmu_add_space(&dma->mmu, g_strdup("dma"), as);
+    dma->bus = as;
+    dma->walker.space[0] = age_mmu_add_space(&dma->mmu, g_strdup("dma"),
+                                             &address_space_memory);
     return dma;
 }
 
@@ -44,20 +50,28 @@ void age_dma_free(AgeDMA *dma)
     age_mmu_cleanup(&dma->mmu, dma_freed);
 }
 
+/* The page at @addr on the bus, which an IOMMU may put elsewhere */
+static void access_page(AgeDMA *dma, hwaddr addr, bool write)
+{
+    IOMMUTLBEntry entry = address_space_get_iotlb_entry(
+        dma->bus, addr, write, MEMTXATTRS_UNSPECIFIED);
+    hwaddr gpa = (entry.translated_addr & ~entry.addr_mask) |
+                 (addr & entry.addr_mask);
+
+    if ((entry.perm & (write ? IOMMU_WO : IOMMU_RO)) &&
+        gpa < 1ULL << dma->mmu.geo.gpa_bits) {
+        age_walk(&dma->walker, 0, gpa, write);
+    }
+}
+
 void age_dma_access(AgeDMA *dma, hwaddr addr, uint64_t size, bool write)
 {
-    hwaddr last = addr + (size - 1);
+    hwaddr first = addr / AGE_PAGE_SIZE;
+    hwaddr last = addr + (size - 1) < addr ? ~0ULL : addr + (size - 1);
 
-    if (last < addr) {
-        last = ~0ULL;
-    }
     RCU_READ_LOCK_GUARD();
-    for (hwaddr at = ROUND_DOWN(addr, AGE_PAGE_SIZE); at <= last;
-         at += AGE_PAGE_SIZE) {
-        if (at >= 1ULL << dma->mmu.geo.gpa_bits) {
-            break;
-        }
-        age_walk(&dma->walker, 0, at, write);
+    for (hwaddr page = first; page <= last / AGE_PAGE_SIZE; page++) {
+        access_page(dma, page * AGE_PAGE_SIZE, write);
     }
 }
 

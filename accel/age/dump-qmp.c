@@ -104,7 +104,6 @@ void qmp_age_dump_tables(const char *file, const char *address_space,
     AgeAddressSpace *space = age_query_space(address_space, errp);
     g_autoptr(GPtrArray) tables = NULL;
     g_autoptr(AgeRoot) root = NULL;
-    bool written;
     int fd;
 
     if (!space) {
@@ -116,8 +115,11 @@ void qmp_age_dump_tables(const char *file, const char *address_space,
     }
     tables = copy_tables(&space->pt);
     root = age_query_root(space);
-    written = write_dump(fd, root, tables);
-    if (qemu_close(fd) < 0 || !written) {
+    if (!write_dump(fd, root, tables)) {
+        error_setg_errno(errp, errno, "can't write '%s'", file);
+        errp = NULL;
+    }
+    if (qemu_close(fd) < 0) {
         error_setg_errno(errp, errno, "can't write '%s'", file);
     }
 }

@@ -99,7 +99,7 @@ static bool fits(const HarvestRange *r, uint64_t size)
     return offset <= size && size - offset >= r->map_bytes;
 }
 
-/* Where the bitmap is in the client's memory; called with the RCU lock. */
+/* The client's memory, which has a place for the bitmap; under RCU */
 static const uint8_t *find_memory(const HarvestRange *r,
                                   const AgeRanges *state, Error **errp)
 {
@@ -127,7 +127,7 @@ static const uint8_t *find_memory(const HarvestRange *r,
                          arg->memory, size);
         return NULL;
     }
-    return host + offset;
+    return host;
 }
 
 /*
@@ -137,17 +137,17 @@ static const uint8_t *find_memory(const HarvestRange *r,
 static bool copy_memory(HarvestRange *r, const AgeRanges *state, Error **errp)
 {
     size_t words = words_of(r->pages);
-    const uint8_t *from;
+    const uint8_t *host;
 
-    r->in_memory = true;
     r->map_bytes = DIV_ROUND_UP(r->pages, 8);
     RCU_READ_LOCK_GUARD();
-    from = find_memory(r, state, errp);
-    if (!from) {
+    host = find_memory(r, state, errp);
+    if (!host) {
         return false;
     }
+    r->memory = host;
     r->map = g_new0(unsigned long, words);
-    memcpy(r->map, from, r->map_bytes);
+    memcpy(r->map, host + offset_of(r), r->map_bytes);
     swap_words(r->map, words);
     return true;
 }
@@ -223,7 +223,6 @@ static void harvest_piece(void *opaque, uint64_t start, uint64_t end,
                           uint64_t first_bit)
 {
     HarvestRange *r = opaque;
-    bool fallback = r->fallback && !r->dirty;
     AgeYoung y = {
         .start = start,
         .end = end,
@@ -233,7 +232,7 @@ static void harvest_piece(void *opaque, uint64_t start, uint64_t end,
         .young = r->young,
     };
 
-    r->fallback_young |= age_test_clear_young(&y, fallback, add_answer, r);
+    r->fallback_young |= age_test_clear_young(&y, r->fallback, add_answer, r);
 }
 
 void age_harvest_range(HarvestRange *r, AgeAddressType type)
@@ -270,19 +269,21 @@ static char *result_bitmap(HarvestRange *r)
 
 /*
  * The memory may have gone since the range was parsed, or be another one of the
- * same name.  If it was taken away, nobody wants the bitmap.
+ * same name.  Returns false then.
  */
-static void result_in_memory(HarvestRange *r)
+static bool result_in_memory(HarvestRange *r)
 {
     uint64_t size;
     uint8_t *host;
 
-    flip_young(r);
     RCU_READ_LOCK_GUARD();
     host = age_shared_find(r->arg->memory, &size);
-    if (host && fits(r, size)) {
-        memcpy(host + offset_of(r), r->map, r->map_bytes);
+    if (host != r->memory || !fits(r, size)) {
+        return false;
     }
+    flip_young(r);
+    memcpy(host + offset_of(r), r->map, r->map_bytes);
+    return true;
 }
 
 static uint64_t count_runs(const HarvestRange *r)
@@ -338,9 +339,7 @@ static void set_pages(AgeRangeAnswer *answer, HarvestRange *r,
                 (format == AGE_RESULT_FORMAT_RUNS &&
                  set_runs(answer, r, runs_left));
 
-    if (r->in_memory) {
-        result_in_memory(r);
-    } else if (!told) {
+    if (r->memory ? !result_in_memory(r) : !told) {
         answer->bitmap = result_bitmap(r);
     }
 }

@@ -17,7 +17,7 @@
  * @map: the bitmap, in the host's byte order and padded to whole words; NULL
  *     if there was none, which is all ones
  * @map_bytes: length of what was given
- * @in_memory: the bitmap is in memory that is shared with the client
+ * @memory: where the client's memory is, if the bitmap is there
  * @dirty: it is about dirty pages, rather than young ones
  * @young: bits of the young pages
  * @young_pages: how many they are
@@ -30,7 +30,7 @@ typedef struct HarvestRange {
     uint64_t pages;
     unsigned long *map;
     size_t map_bytes;
-    bool in_memory;
+    const void *memory;
     bool dirty;
     unsigned long *young;
     uint64_t young_pages;

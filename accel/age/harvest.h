@@ -57,8 +57,9 @@ typedef struct AgeHarvest {
  * bit of any of them is set.
  *
  * For accessed flags, those of the parents come first, from the top down: a
- * table whose parent is old is not looked into.  A parent is made old when all that it
- * covers is in the range and selected, *before* its children are looked at.
+ * table whose parent is old is not looked into.  A parent is made old when all
+ * that it covers is in the range and selected, *before* its children are looked
+ * at.
  * Walkers go the other way round, see age_pt_mark(); with a full barrier
  * between the two steps on both sides, a parent may be young with nothing
  * young below, but not old with something young below for longer than it

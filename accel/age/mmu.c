@@ -135,47 +135,70 @@ static bool mmu_test_young(AgeNotifier *n, uint64_t start, uint64_t end)
     return age_locked(container_of(n, AgeMMU, notifier), start, end, true);
 }
 
-static void invalidate_slot(AgeAddressSpace *space, const AgeMemSlot *slot,
+/* TLBs still have what was zapped.  As in a harvest, nobody waits for them. */
+static void flush(AgeMMU *mmu)
+{
+    /* Pairs with age_vcpu_request_flush(). */
+    qatomic_set_mb(&mmu->unflushed, true);
+    if (mmu->flush) {
+        mmu->flush();
+    }
+}
+
+/* Returns whether anything of @slot is in the range. */
+static bool invalidate_slot(AgeAddressSpace *space, const AgeMemSlot *slot,
                             uint64_t start, uint64_t end)
 {
     start = MAX(start, slot->hva);
     end = MIN(end, slot->hva + slot->size);
-    if (start < end) {
-        zap(space, slot->gpa + (start - slot->hva),
-            slot->gpa + (end - slot->hva));
+    if (start >= end) {
+        return false;
     }
+    zap(space, slot->gpa + (start - slot->hva), slot->gpa + (end - slot->hva));
+    return true;
 }
 
-/*
- * What was gone comes back by a fault, as after any zap.  TLBs are not flushed
- * for it, as they needn't be for TCG's sake.
- */
+/* What is gone comes back by a fault, as after any zap. */
 static void mmu_invalidate(AgeNotifier *n, uint64_t start, uint64_t end)
 {
     AgeMMU *mmu = container_of(n, AgeMMU, notifier);
+    bool zapped = false;
 
     for (unsigned i = 0; i < age_mmu_num_spaces(mmu); i++) {
         const AgeMemSlots *slots = age_memory_slots(&mmu->space[i]->mem);
 
         for (unsigned k = 0; k < slots->num; k++) {
-            invalidate_slot(mmu->space[i], &slots->slot[k], start, end);
+            zapped |= invalidate_slot(mmu->space[i], &slots->slot[k], start,
+                                      end);
         }
     }
-    qatomic_set_mb(&mmu->unflushed, true);
+    if (zapped) {
+        flush(mmu);
+    }
 }
 
-static void mmu_release(AgeNotifier *n)
+static void mmu_free(AgeMMU *mmu)
 {
-    AgeMMU *mmu = container_of(n, AgeMMU, notifier);
-
     for (unsigned i = 0; i < mmu->num_spaces; i++) {
         age_pt_destroy(&mmu->space[i]->pt);
+        g_free(mmu->space[i]->mem.slots);
         g_free(mmu->space[i]->name);
         g_free(mmu->space[i]);
     }
     g_rw_lock_clear(&mmu->lock);
     g_mutex_clear(&mmu->zap_lock);
     mmu->freed(mmu);
+}
+
+/*
+ * Until now mmu_invalidate() may have been called, and what it zapped is freed
+ * by callbacks of its own, which come before one that is asked for now.
+ */
+static void mmu_release(AgeNotifier *n)
+{
+    AgeMMU *mmu = container_of(n, AgeMMU, notifier);
+
+    call_rcu(mmu, mmu_free, rcu);
 }
 
 static const AgeNotifierOps mmu_notifier_ops = {
@@ -198,7 +221,7 @@ void age_mmu_init(AgeMMU *mmu, const char *name)
 
 /*
  * The slots go first, with an RCU callback that frees them and one for each
- * zap; the subscription's comes last, and with it mmu_release().
+ * zap; the subscription's comes after that, and with it mmu_release().
  */
 void age_mmu_cleanup(AgeMMU *mmu, void (*freed)(AgeMMU *mmu))
 {
@@ -224,11 +247,8 @@ void age_mmu_set_format(AgeMMU *mmu, const AgeFormat *fmt)
         qatomic_set(&space->pt.fmt, fmt);
         zap(space, 0, space->mem.gpa_limit);
     }
-    /*
-     * TLBs still have what was zapped, as after a harvest; when the memory
-     * layout changes, QEMU itself flushes them.
-     */
-    qatomic_set_mb(&mmu->unflushed, true);
+    /* When the memory layout changes, QEMU itself does so. */
+    flush(mmu);
 }
 
 AgeAddressSpace *age_mmu_add_space(AgeMMU *mmu, char *name,

@@ -34,6 +34,7 @@ typedef struct AgeAddressSpace {
 /**
  * AgeMMU: a secondary MMU in the sense of the notifier chain
  *
+ * @rcu: for its end
  * @notifier: its subscription
  * @zap_lock: held to take mappings away, as age_pt_zap() demands.  Mostly that
  *     happens with the BQL held, but not if memory is discarded by migration
@@ -44,7 +45,8 @@ typedef struct AgeAddressSpace {
  * @fmt: format of its tables, as of now
  * @refusal: why harvests are refused, a static string; NULL if they are not
  * @flush: request that whoever walks flushes its TLB
- * @unflushed: flags were cleared, and no flush requested since
+ * @unflushed: flags were cleared or leaves zapped that TLBs may still have, and
+ *     no flush was requested since
  * @geo: shape of its tables; set before the first of its address spaces
  * @leaf_height: height of the tallest leaf it installs
  * @space: its address spaces; grows only
@@ -55,6 +57,7 @@ typedef struct AgeAddressSpace {
  * @freed: see age_mmu_cleanup()
  */
 struct AgeMMU {
+    struct rcu_head rcu;
     AgeNotifier notifier;
     GMutex zap_lock;
     GRWLock lock;

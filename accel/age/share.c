@@ -21,8 +21,8 @@
 /**
  * AgeShared: a memory backend
  *
- * @backend: the backend, to which this holds a reference and which is marked
- *     as in use, so that it can't be deleted
+ * @backend: the backend, to which this holds a reference.  It is marked as in
+ *     use while it is in the list, so that it can't be deleted
  * @host: its memory
  */
 typedef struct AgeShared {
@@ -72,6 +72,10 @@ static HostMemoryBackend *find_backend(const char *id, Error **errp)
         error_setg(errp, "memory backend '%s' is not shared with anybody; "
                    "create it with share=on", id);
         backend = NULL;
+    } else if (memory_region_is_rom(&backend->mr)) {
+        error_setg(errp, "memory backend '%s' is read-only; create it with "
+                   "readonly=off", id);
+        backend = NULL;
     } else if (host_memory_backend_is_mapped(backend)) {
         error_setg(errp, "memory backend '%s' is in use already", id);
         backend = NULL;
@@ -105,7 +109,6 @@ void qmp_age_share_memory(const char *id, Error **errp)
 /* RCU callbacks run with the BQL held. */
 static void shared_free(AgeShared *s)
 {
-    host_memory_backend_set_mapped(s->backend, false);
     object_unref(OBJECT(s->backend));
     g_free(s->id);
     g_free(s);
@@ -121,5 +124,6 @@ void qmp_age_unshare_memory(const char *id, Error **errp)
         return;
     }
     QLIST_REMOVE_RCU(s, next);
+    host_memory_backend_set_mapped(s->backend, false);
     call_rcu(s, shared_free, rcu);
 }

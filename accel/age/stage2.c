@@ -52,16 +52,18 @@ static int stage2_level(int height)
  * Up to 16 tables may stand side by side at the start level, which saves a
  * level for each size that is at most four bits beyond what one table
  * resolves: 34 bits start at level 2, 43 at level 1, 48 at level 0.  A start
- * level must have something to resolve.
+ * level must have something to resolve, and level 0 is not for processors with
+ * less than 44 bits.
  */
 static bool stage2_geometry(unsigned gpa_bits, unsigned levels,
                             AgeGeometry *out)
 {
     unsigned needed = gpa_bits > 43 ? 4 : gpa_bits > 34 ? 3 : 2;
+    unsigned most = gpa_bits > 43 ? 4 : 3;
     unsigned root_bits;
 
     levels = levels ?: needed;
-    if (gpa_bits > 48 || levels < needed || levels > 4 ||
+    if (gpa_bits > 48 || levels < needed || levels > most ||
         gpa_bits <= age_height_shift(levels - 1)) {
         return false;
     }
@@ -82,7 +84,11 @@ static uint64_t stage2_root_pointer(const AgeFormat *fmt,
     return (uintptr_t)root;
 }
 
-/* VTCR_EL2.  SL0 counts start levels up from level 2. */
+/*
+ * VTCR_EL2.  SL0 counts start levels up from level 2.  PS is that of a
+ * processor with 48 bits, whatever the guest's has: frames are addresses of the
+ * host.
+ */
 static uint64_t stage2_control(const AgeFormat *fmt, const AgeGeometry *geo)
 {
     return VTCR_T0SZ(geo->gpa_bits) |

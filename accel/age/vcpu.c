@@ -9,6 +9,7 @@
 #include "qemu/lockable.h"
 #include "qemu/thread.h"
 #include "exec/cputlb.h"
+#include "system/replay.h"
 #include "age-int.h"
 #include "vcpu.h"
 #include "trace.h"
@@ -171,6 +172,10 @@ void age_vcpu_request_flush(void)
 {
     AccelCPUState *vcpu;
 
+    /* Walks that the recorded run has not must not come. */
+    if (replay_mode != REPLAY_MODE_NONE) {
+        return;
+    }
     /*
      * With the lock held, so that whoever finds the flag reset by another
      * request sees by age_vcpu_flush_pending() what that asked for.

@@ -53,8 +53,9 @@ void age_vcpu_remove(CPUState *cpu);
  * age_vcpu_request_flush: ask every vCPU to flush its TLB
  *
  * Does not wait for it.  A vCPU that was asked already, and has not begun, is
- * not asked again.  Does nothing if no accessed flag was cleared since the last
- * request.
+ * not asked again.  Does nothing if no flag was cleared, nor anything else done
+ * that TLBs do not know of, since the last request.  Does nothing under
+ * record/replay.
  *
  * Context: any thread, with or without the BQL.
  */

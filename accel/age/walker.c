@@ -120,11 +120,9 @@ static uint64_t find_path(AgeWalkCacheSlot *slot, const AgePageTable *pt,
  * Has the walk nothing to set?  @leaf, at the end of @path, was read before
  * the parents are, which is all that age_pt_mark() would see to.
  */
-static bool nothing_to_set(const AgePageTable *pt, const AgePath *path,
-                           uint64_t leaf, bool write)
+static bool nothing_to_set(const AgePageTable *pt, const AgeFormat *fmt,
+                           const AgePath *path, uint64_t leaf, bool write)
 {
-    const AgeFormat *fmt = pt->fmt;
-
     if (age_leaf_young(fmt, leaf, write) != leaf) {
         return false;
     }
@@ -247,6 +245,7 @@ bool age_walk(AgeWalker *w, unsigned index, hwaddr gpa, bool write)
     AgeAddressSpace *space = w->space[index];
     AgeWalkCacheSlot *slot = &w->cache[index].slot[(gpa >> REGION_SHIFT) %
                                                    AGE_WALK_CACHE_SIZE];
+    const AgeFormat *fmt = qatomic_read(&space->pt.fmt);
     uint64_t leaf;
 
     count(&w->stats.fills);
@@ -255,11 +254,11 @@ bool age_walk(AgeWalker *w, unsigned index, hwaddr gpa, bool write)
         return false;
     }
     leaf = find_path(slot, &space->pt, gpa);
-    if (!nothing_to_set(&space->pt, &slot->path, leaf, write)) {
+    if (!nothing_to_set(&space->pt, fmt, &slot->path, leaf, write)) {
         return walk_slow(&w->stats, space, slot, leaf, gpa, write);
     }
     if (slot->path.height > 0) {
         slot->region = 0;
     }
-    return age_leaf_clean(space->pt.fmt, leaf);
+    return age_leaf_clean(fmt, leaf);
 }

@@ -19,7 +19,7 @@ typedef struct AgeDMA AgeDMA;
 /**
  * age_dma_new: an MMU for a device, subscribed to the chain
  * @name: how answers call it; copied
- * @as: where the device's DMA goes; it must live until age_dma_free()
+ * @as: the address space of its DMA, which must live until age_dma_free().
  * @errp: set if there is no table format for the guest's architecture
  *
  * Returns: NULL on error.

@@ -47,7 +47,8 @@ static const Shape x86_shapes[] = {
 static const Shape arm_shapes[] = {
     { "default", "-cpu cortex-a57", "", 4, 44, 1, 0x100080653594 },
     { "concatenated", "-cpu cortex-a53", "", 3, 40, 2, 0x100080653558 },
-    { "levels-4", "-cpu cortex-a53", ",levels=4", 4, 40, 1, 0x100080653598 },
+    { "levels-3", "-cpu cortex-a53", ",levels=3", 3, 40, 2, 0x100080653558 },
+    { "levels-4", "-cpu cortex-a57", ",levels=4", 4, 44, 1, 0x100080653594 },
     { "widest", "-cpu max", "", 4, 48, 1, 0x100080653590 },
     { "no-haft", "-cpu cortex-a57", ",haft=off", 4, 44, 1, 0x80653594 },
     { "no-ad", "-cpu cortex-a57", ",hw-ad=off", 4, 44, 1, 0x80053594 },

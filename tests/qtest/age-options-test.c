@@ -27,6 +27,9 @@ static const BadOption x86_bad_options[] = {
 };
 
 static const BadOption arm_bad_options[] = {
+    { "levels-many", "-accel age,levels=4 -machine virt -cpu cortex-a53",
+      "age: levels=4 does not fit the 40 bits of physical address of this CPU;"
+      " leave it out to have it chosen" },
     { "levels-few", "-accel age,levels=3 -machine virt -cpu cortex-a57",
       "age: levels=3 does not fit the 44 bits of physical address of this CPU;"
       " leave it out to have it chosen" },

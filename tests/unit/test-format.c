@@ -331,7 +331,7 @@ static void test_stage2_geometry(void)
         { 39, 0, 2, 1 }, { 40, 0, 2, 2 }, { 41, 0, 2, 4 }, { 42, 0, 2, 8 },
         { 43, 0, 2, 16 }, { 44, 0, 3, 1 }, { 45, 0, 3, 1 }, { 46, 0, 3, 1 },
         { 47, 0, 3, 1 }, { 48, 0, 3, 1 },
-        { 34, 2, 1, 16 }, { 34, 3, 2, 1 }, { 40, 4, 3, 1 }, { 43, 4, 3, 1 },
+        { 34, 2, 1, 16 }, { 34, 3, 2, 1 }, { 43, 3, 2, 16 }, { 44, 4, 3, 1 },
     };
     AgeGeometry geo;
 
@@ -339,8 +339,8 @@ static void test_stage2_geometry(void)
     g_assert_false(S2->geometry(49, 0, &geo));
     g_assert_false(S2->geometry(44, 3, &geo));
     g_assert_false(S2->geometry(35, 2, &geo));
-    /* Level 0 would have nothing to resolve. */
-    g_assert_false(S2->geometry(39, 4, &geo));
+    /* No level 0 with less than 44 bits; level 1 would resolve nothing. */
+    g_assert_false(S2->geometry(43, 4, &geo));
     g_assert_false(S2->geometry(30, 3, &geo));
     g_assert_false(S2->geometry(48, 5, &geo));
 }
