@@ -30,13 +30,15 @@ static int pre_save(void *opaque)
     return 0;
 }
 
-static bool has_progress(AgeDevice *s)
+/* A job that goes on may be anywhere but behind its end. */
+static bool progress_valid(AgeDevice *s)
 {
     AgeEngine *e = &s->engine;
     AgeProgress *p = &e->progress;
 
-    return p->offset < *age_engine_param(e, AGE_DEVICE_LENGTH) &&
-           p->step < *age_engine_param(e, AGE_DEVICE_COUNT);
+    return (!p->offset && !p->step) ||
+           (p->offset < *age_engine_param(e, AGE_DEVICE_LENGTH) &&
+            p->step < *age_engine_param(e, AGE_DEVICE_COUNT));
 }
 
 static int post_load(void *opaque, int version_id)
@@ -44,7 +46,7 @@ static int post_load(void *opaque, int version_id)
     AgeDevice *s = opaque;
 
     s->paused = s->status & AGE_DEVICE_STATUS_BUSY;
-    if (s->paused && s->engine.progress.bytes && !has_progress(s)) {
+    if (s->paused && !progress_valid(s)) {
         return -EINVAL;
     }
     s->irq_status &= AGE_DEVICE_IRQ_ALL;
@@ -93,11 +95,8 @@ static void vm_state_changed(void *opaque, bool running, RunState state)
 static void age_device_reset_hold(Object *obj, ResetType type)
 {
     AgeDevice *s = AGE_DEVICE(obj);
-    bool no_start = s->no_start;
 
-    s->no_start = true;
     age_device_abort(s);
-    s->no_start = no_start;
     age_engine_reset(&s->engine);
     s->irq_status = 0;
     s->irq_enable = 0;
@@ -155,7 +154,7 @@ static void age_device_exit(PCIDevice *pdev)
 {
     AgeDevice *s = AGE_DEVICE(pdev);
 
-    s->no_start = true;
+    s->no_start++;
     qemu_del_vm_change_state_handler(s->vm_state);
     age_device_abort(s);
     age_device_runner_cleanup(s);

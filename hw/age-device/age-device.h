@@ -27,13 +27,16 @@ OBJECT_DECLARE_SIMPLE_TYPE(AgeDevice, AGE_DEVICE)
  * @status: the status register
  * @irq_status: interrupt causes that wait for the guest
  * @irq_enable: those that raise an interrupt
- * @no_start: no job may start, as somebody waits for the end of one
+ * @no_start: no job may start, as so many wait for the end of one
  * @paused: the job does not go on before the machine does
  * @vm_state: subscription to starts and stops of the machine
- * @bh: does a slice of a job, without @worker
+ * @bh: does a slice of a job, or ends one of the worker's
  * @thread: does jobs, with @worker
  * @active: the worker has a job in hands, and the BQL is free for it to take
  * @idle: signalled when @active is cleared
+ * @stopping: the worker's job ends when it is put down
+ * @over: the worker's job is over, with @result, and wants to be ended
+ * @result: what came of it
  * @halt: the worker is to put its job down after this piece; atomic
  * @work: for the worker: there is a job; under @work_lock
  * @quit: for the worker: exit; under @work_lock
@@ -49,7 +52,7 @@ struct AgeDevice {
     uint64_t status;
     uint64_t irq_status;
     uint64_t irq_enable;
-    bool no_start;
+    unsigned no_start;
     bool paused;
     VMChangeStateEntry *vm_state;
 
@@ -58,6 +61,9 @@ struct AgeDevice {
     QemuThread thread;
     bool active;
     QemuCond idle;
+    bool stopping;
+    bool over;
+    AgeEngineResult result;
     bool halt;
     bool work;
     bool quit;
@@ -86,7 +92,7 @@ void age_device_start(AgeDevice *s);
 /* End the job, if there is one.  Does not wait. */
 void age_device_stop(AgeDevice *s);
 
-/* Have the job, if there is one, rest.  Waits until no DMA goes on. */
+/* Have the job, if there is one, rest or end.  Waits until no DMA goes on. */
 void age_device_pause(AgeDevice *s);
 
 /* Drop the job, if there is one, without an interrupt.  Waits likewise. */

@@ -33,6 +33,7 @@ static void end_with(AgeDevice *s, uint64_t status, uint64_t cause)
     trace_age_device_end(status, age_engine_progress(&s->engine).bytes);
     s->status = status;
     s->paused = false;
+    s->stopping = false;
     age_device_irq_raise(s, cause);
 }
 
@@ -63,11 +64,20 @@ static void end(AgeDevice *s, AgeEngineResult result)
     }
 }
 
-/* Without a worker */
+/* The main loop's part */
 
-static void run_slice(void *opaque)
+/*
+ * The worker's job is over.  It does not end that itself: an interrupt is a
+ * write to an address of the guest's choice, and could unplug the device.
+ */
+static void end_over(AgeDevice *s)
 {
-    AgeDevice *s = opaque;
+    s->over = false;
+    end(s, s->result);
+}
+
+static void run_slice(AgeDevice *s)
+{
     AgeEngineResult result = AGE_ENGINE_MORE;
     unsigned cost = 0;
 
@@ -81,6 +91,17 @@ static void run_slice(void *opaque)
         qemu_bh_schedule(s->bh);
     } else {
         end(s, result);
+    }
+}
+
+static void main_loop_part(void *opaque)
+{
+    AgeDevice *s = opaque;
+
+    if (!s->worker) {
+        run_slice(s);
+    } else if (s->over) {
+        end_over(s);
     }
 }
 
@@ -116,8 +137,10 @@ static void *worker_thread(void *opaque)
         result = run_until_halted(s);
         bql_lock();
         s->active = false;
-        if (result != AGE_ENGINE_MORE || !s->paused) {
-            end(s, result);
+        if (result != AGE_ENGINE_MORE || s->stopping) {
+            s->result = result;
+            s->over = true;
+            qemu_bh_schedule(s->bh);
         }
         qemu_cond_broadcast(&s->idle);
         bql_unlock();
@@ -168,39 +191,54 @@ void age_device_start(AgeDevice *s)
 void age_device_stop(AgeDevice *s)
 {
     if (s->active) {
-        /* It ends the job as soon as it gets the BQL. */
-        s->paused = false;
+        s->stopping = true;
         qatomic_set(&s->halt, true);
-    } else if (is_busy(s)) {
+    } else if (is_busy(s) && !s->over) {
         qemu_bh_cancel(s->bh);
         end(s, AGE_ENGINE_MORE);
     }
 }
 
-void age_device_pause(AgeDevice *s)
+/*
+ * Have nobody do the job any more.  The device may be gone from its bus after
+ * that, and the bottom half with it.
+ */
+static void put_down(AgeDevice *s)
 {
-    bool no_start = s->no_start;
-
-    if (!is_busy(s)) {
-        return;
-    }
-    trace_age_device_pause();
-    s->paused = true;
-    s->no_start = true;
     qemu_bh_cancel(s->bh);
     qatomic_set(&s->halt, true);
     while (s->active) {
         /* The worker may be waiting for the BQL, which this lets it have. */
         qemu_cond_wait_bql(&s->idle);
     }
-    s->no_start = no_start;
+}
+
+void age_device_pause(AgeDevice *s)
+{
+    if (!is_busy(s)) {
+        return;
+    }
+    trace_age_device_pause();
+    /* An interrupt may come back here as a command to start. */
+    s->no_start++;
+    s->paused = true;
+    put_down(s);
+    if (s->over) {
+        /* It can't wait: what is saved now must not change any more. */
+        end_over(s);
+    }
+    s->no_start--;
 }
 
 void age_device_abort(AgeDevice *s)
 {
-    age_device_pause(s);
+    s->no_start++;
+    put_down(s);
+    s->over = false;
+    s->stopping = false;
     s->paused = false;
     s->status = 0;
+    s->no_start--;
 }
 
 void age_device_resume(AgeDevice *s)
@@ -217,7 +255,7 @@ void age_device_runner_init(AgeDevice *s)
     qemu_mutex_init(&s->work_lock);
     qemu_cond_init(&s->work_cond);
     qemu_cond_init(&s->idle);
-    s->bh = qemu_bh_new_guarded(run_slice, s,
+    s->bh = qemu_bh_new_guarded(main_loop_part, s,
                                 &DEVICE(s)->mem_reentrancy_guard);
     if (s->worker) {
         qemu_thread_create(&s->thread, TYPE_AGE_DEVICE, worker_thread, s,
