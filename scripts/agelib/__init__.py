@@ -11,6 +11,8 @@ little.
 - ``emulator``: one running emulator, its sockets and its end;
 - ``workload``: the program in the guest and the account it keeps;
 - ``harvest``: accessed bits as sets of page frames;
+- ``tables``: page tables from a dump; ``entry``, ``ept`` and ``stage2``: their
+  entries, by the manuals;
 - ``terminal``: what looks good where it can and reads well elsewhere;
 - ``demo``: the demo.
 """
