@@ -2,7 +2,7 @@
 """
 The program in the guest: its commands, and the account it keeps.
 
-``scripts/guest/workload.c`` describes the protocol and the account's layout.
+``scripts/guest/console.h`` describes the protocol, ``area.h`` the account.
 """
 
 import array
@@ -36,25 +36,30 @@ PANIC = b"Kernel panic"
 
 
 class WorkloadError(Exception):
-    """The workload refused a command, or its account makes no sense."""
+    """The program refused a command, or its account makes no sense."""
 
 
 def linux_options(arch, machine=None, cpu=None, smp=2, memory=512,
-                  append=""):
+                  append="", program="workload", devices=()):
     """
-    The emulator's options for a guest with the workload in it.
+    The emulator's options for a guest with a program of ours in it.
 
-    What is not given is as usual; @append is for the kernel.
+    What is not given is as usual; @append is for the kernel, @devices are
+    those that are added.
     """
     usual_machine, usual_cpu, console = GUESTS[arch]
     images = build_dir() / "guest" / arch
-    return [
+    options = [
         "-machine", machine or usual_machine, "-cpu", cpu or usual_cpu,
         "-smp", smp, "-m", f"{memory}M",
         "-kernel", images / "vmlinuz", "-initrd", images / "initrd",
         # At level 0 the kernel would not even say that it panics.
         "-append", f"console={console} quiet loglevel=1 panic=-1 "
-                   f"mitigations=off rdinit=/age-init {append}"]
+                   f"mitigations=off rdinit=/age-init "
+                   f"age_program={program} {append}"]
+    for device in devices:
+        options += ["-device", device]
+    return options
 
 
 def images_present(arch):
@@ -79,24 +84,26 @@ class Account:
 
 
 class Guest(Emulator):
-    """An emulator with a Debian kernel and the workload in it."""
+    """An emulator with a Debian kernel and a program of ours in it."""
 
-    def __init__(self, arch, accel="age", monitors=1, **options):
-        super().__init__(arch, linux_options(arch, **options), accel,
-                         monitors)
+    def __init__(self, arch, accel="age", monitors=1, program="workload",
+                 **options):
+        super().__init__(arch, linux_options(arch, program=program, **options),
+                         accel, monitors)
+        self.program = program
         self.hello = None
         self._lines = b""
         self._number = 0
         self._request = None
 
     def boot(self, timeout=PATIENCE, idle=None):
-        """Waits until the workload says hello; @idle is called meanwhile."""
+        """Waits until the program says hello; @idle is called meanwhile."""
         self.hello = self._wait(0, timeout, idle)
-        if self.hello.get("workload") != "1":
+        if self.hello.get(self.program) != "1":
             raise WorkloadError(f"the guest is another one: {self.hello}")
 
     def tell(self, *words, timeout=PATIENCE):
-        """Has the workload carry out a command; returns its answer."""
+        """Has the program carry out a command; returns its answer."""
         self.begin(*words)
         return self.finish(timeout)
 
@@ -202,7 +209,7 @@ class Guest(Emulator):
 
     def _result(self, status, text):
         if status != b"ok":
-            raise WorkloadError(f"the workload says: {text}")
+            raise WorkloadError(f"{self.program} says: {text}")
         return dict(word.split("=", 1) for word in text.split())
 
 

@@ -2,395 +2,27 @@
  * The guest's side of the demo and of the functional tests
  *
  * A program whose use of memory is known page by page.  It owns one area of
- * locked anonymous memory, touches the pages it is told to touch and no
- * others, and keeps account: which pages, and which page frames they lie in
- * according to its own /proc/self/pagemap.  The host holds that account
- * against what it harvests.
- *
- * The console is the only channel and the kernel may write to it as well, so
- * every line carries a number and a checksum.  The host sends
- *
- *     !NUMBER WORD... #CRC
- *
- * and repeats it while no answer comes; the answer is
- *
- *     @NUMBER ok NAME=VALUE... #CRC       or       @NUMBER err TEXT... #CRC
- *
- * A number that was answered already gets the same answer again and is not
- * carried out twice.  Lines that are not whole are ignored by both.
- *
- * The account is far too long for a serial line.  It stays in memory, and
- * the answer to "report" names the frame of its first index page, from which
- * the host reads all of it as guest-physical memory.
+ * memory, touches the pages it is told to touch and no others, and keeps
+ * account of them.  area.h has that account, and console.h the way the host
+ * says what is to be done.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #define _GNU_SOURCE
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
 #include <sched.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/utsname.h>
-#include <termios.h>
 #include <time.h>
 #include <unistd.h>
+#include "area.h"
+#include "console.h"
 
 #define PROTOCOL        1
-#define PAGE_SIZE       4096
-#define LINE_SIZE       256
-#define MAX_WORDS       8
 #define MAX_THREADS     64
-
-/* Nobody stores below this offset of a page: code for "exec" lies there. */
-#define CODE_SIZE       64
-
-/*
- * An entry of the account, one for each page of the area.  The shape says
- * which part of the background pattern the page belongs to.
- */
-#define ENTRY_PFN_MASK      ((1ull << 48) - 1)
-#define ENTRY_SHAPE_SHIFT   56
-#define ENTRY_SHAPE_MASK    (3ull << ENTRY_SHAPE_SHIFT)
-#define ENTRY_TOUCHED       (1ull << 63)
-
-#define ENTRIES_PER_PAGE    (PAGE_SIZE / sizeof(uint64_t))
-
-typedef enum Shape {
-    SHAPE_NONE,
-    SHAPE_HOT,
-    SHAPE_WARM,
-    SHAPE_COLD,
-} Shape;
-
-/*
- * A page of the index.  It lists the frames of the account's pages, in
- * order; frame 0 ends the list and the chain.
- */
-#define INDEX_MAGIC     0x7865646e69656761ull   /* "ageindex" */
-#define INDEX_SLOTS     (ENTRIES_PER_PAGE - 2)
-
-typedef struct IndexPage {
-    uint64_t magic;
-    uint64_t pfn[INDEX_SLOTS];
-    uint64_t next;
-} IndexPage;
-
-typedef struct Area {
-    uint8_t *mem;
-    size_t pages;
-    uint64_t *entries;
-    size_t entry_pages;
-    IndexPage *index;
-    size_t index_pages;
-} Area;
-
-static Area area;
-
-/* Console */
-
-/* CRC-16 with the polynomial 0x1021, from 0, most significant bit first. */
-static uint16_t crc16(const char *s, size_t len)
-{
-    uint16_t crc = 0;
-
-    while (len--) {
-        crc ^= (uint16_t)((uint8_t)*s++ << 8);
-        for (int i = 0; i < 8; i++) {
-            crc = (uint16_t)(crc << 1) ^ (crc & 0x8000 ? 0x1021 : 0);
-        }
-    }
-    return crc;
-}
-
-static void console_setup(void)
-{
-    struct termios t;
-
-    if (tcgetattr(STDIN_FILENO, &t) == 0) {
-        cfmakeraw(&t);
-        t.c_cc[VMIN] = 1;
-        t.c_cc[VTIME] = 0;
-        tcsetattr(STDIN_FILENO, TCSANOW, &t);
-    }
-}
-
-static void console_write(const char *s, size_t len)
-{
-    while (len) {
-        ssize_t n = write(STDOUT_FILENO, s, len);
-
-        if (n < 0 && errno != EINTR && errno != EAGAIN) {
-            return;
-        }
-        if (n > 0) {
-            s += n;
-            len -= (size_t)n;
-        }
-    }
-}
-
-/* The line feed in front ends whatever the kernel may have left there. */
-static void console_reply(unsigned number, const char *text)
-{
-    char body[LINE_SIZE];
-    char line[LINE_SIZE + 16];
-    int len;
-
-    len = snprintf(body, sizeof(body), "@%u %s", number, text);
-    if (len >= (int)sizeof(body)) {
-        len = sizeof(body) - 1;
-    }
-    len = snprintf(line, sizeof(line), "\n%s #%04x\n", body,
-                   crc16(body, (size_t)len));
-    console_write(line, (size_t)len);
-}
-
-static char console_getc(void)
-{
-    char c;
-
-    while (read(STDIN_FILENO, &c, 1) != 1) {
-        usleep(1000);
-    }
-    return c;
-}
-
-static void console_read_line(char *line, size_t size)
-{
-    size_t len = 0;
-    char c;
-
-    while ((c = console_getc()) != '\n') {
-        if (len < size - 1) {
-            line[len++] = c;
-        }
-    }
-    line[len] = '\0';
-}
-
-/* Cuts the checksum off a line that is whole; false for any other line. */
-static bool line_check(char *line)
-{
-    char *mark = strrchr(line, '#');
-    char *end;
-    unsigned long crc;
-
-    if (line[0] != '!' || !mark || mark == line || mark[-1] != ' ') {
-        return false;
-    }
-    crc = strtoul(mark + 1, &end, 16);
-    if (end != mark + 5 || crc != crc16(line, (size_t)(mark - 1 - line))) {
-        return false;
-    }
-    mark[-1] = '\0';
-    return true;
-}
-
-/* Answers */
-
-static char answer[LINE_SIZE - 16];
-
-static void __attribute__((format(printf, 1, 2))) ok(const char *fmt, ...)
-{
-    va_list ap;
-
-    va_start(ap, fmt);
-    strcpy(answer, "ok ");
-    vsnprintf(answer + 3, sizeof(answer) - 3, fmt, ap);
-    va_end(ap);
-}
-
-static void __attribute__((format(printf, 1, 2))) err(const char *fmt, ...)
-{
-    va_list ap;
-
-    va_start(ap, fmt);
-    strcpy(answer, "err ");
-    vsnprintf(answer + 4, sizeof(answer) - 4, fmt, ap);
-    va_end(ap);
-}
-
-/* Page frames */
-
-/* Reads the frames of @count pages from @addr on; pages must be present. */
-static bool pagemap_read(const void *addr, size_t count, uint64_t *pfn)
-{
-    static int fd = -1;
-    off_t pos = (off_t)((uintptr_t)addr / PAGE_SIZE * sizeof(uint64_t));
-    ssize_t want = (ssize_t)(count * sizeof(uint64_t));
-
-    if (fd < 0) {
-        fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-    }
-    if (fd < 0 || pread(fd, pfn, (size_t)want, pos) != want) {
-        return false;
-    }
-    for (size_t i = 0; i < count; i++) {
-        /* Bit 63: present.  The frame reads as 0 without the privilege. */
-        bool present = pfn[i] >> 63;
-
-        pfn[i] &= (1ull << 55) - 1;
-        if (!present || !pfn[i] || pfn[i] > ENTRY_PFN_MASK) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* Takes the area's frames anew, and counts those that are not as before. */
-static bool refresh_entries(size_t *moved)
-{
-    uint64_t pfn[ENTRIES_PER_PAGE];
-
-    *moved = 0;
-    for (size_t i = 0; i < area.pages; i += ENTRIES_PER_PAGE) {
-        size_t left = area.pages - i;
-        size_t count = left < ENTRIES_PER_PAGE ? left : ENTRIES_PER_PAGE;
-
-        if (!pagemap_read(area.mem + i * PAGE_SIZE, count, pfn)) {
-            return false;
-        }
-        for (size_t j = 0; j < count; j++) {
-            uint64_t old = area.entries[i + j];
-
-            *moved += (old & ENTRY_PFN_MASK) != pfn[j];
-            area.entries[i + j] = (old & ~ENTRY_PFN_MASK) | pfn[j];
-        }
-    }
-    return true;
-}
-
-static bool refresh_index(void)
-{
-    for (size_t i = 0; i < area.index_pages; i++) {
-        IndexPage *page = &area.index[i];
-        size_t first = i * INDEX_SLOTS;
-        size_t left = area.entry_pages - first;
-        size_t count = left < INDEX_SLOTS ? left : INDEX_SLOTS;
-
-        memset(page, 0, sizeof(*page));
-        page->magic = INDEX_MAGIC;
-        if (!pagemap_read(area.entries + first * ENTRIES_PER_PAGE, count,
-                          page->pfn)) {
-            return false;
-        }
-        if (i + 1 < area.index_pages &&
-            !pagemap_read(page + 1, 1, &page->next)) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* The area */
-
-static void *map_locked(size_t pages, int prot, int advice)
-{
-    size_t size = pages * PAGE_SIZE;
-    void *p = mmap(NULL, size, prot, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-
-    if (p == MAP_FAILED) {
-        return NULL;
-    }
-    madvise(p, size, advice);
-    if (mlock(p, size) < 0) {
-        munmap(p, size);
-        return NULL;
-    }
-    return p;
-}
-
-static void unmap(void *p, size_t pages)
-{
-    if (p) {
-        munmap(p, pages * PAGE_SIZE);
-    }
-}
-
-static void area_free(void)
-{
-    unmap(area.mem, area.pages);
-    unmap(area.entries, area.entry_pages);
-    unmap(area.index, area.index_pages);
-    memset(&area, 0, sizeof(area));
-}
-
-/* Gives each page content of its own, and a function that only returns. */
-static void area_fill(void)
-{
-#if defined(__x86_64__)
-    static const uint8_t code[] = { 0xc3 };
-#elif defined(__aarch64__)
-    static const uint8_t code[] = { 0xc0, 0x03, 0x5f, 0xd6 };
-#else
-#error "no code for this architecture"
-#endif
-
-    for (size_t i = 0; i < area.pages; i++) {
-        uint8_t *page = area.mem + i * PAGE_SIZE;
-
-        memcpy(page, code, sizeof(code));
-        memcpy(page + CODE_SIZE, &i, sizeof(i));
-    }
-    __builtin___clear_cache((char *)area.mem,
-                            (char *)area.mem + area.pages * PAGE_SIZE);
-}
-
-static bool area_alloc(size_t pages, bool thp)
-{
-    const int rw = PROT_READ | PROT_WRITE;
-
-    area_free();
-    area.pages = pages;
-    area.entry_pages = (pages + ENTRIES_PER_PAGE - 1) / ENTRIES_PER_PAGE;
-    area.index_pages = (area.entry_pages + INDEX_SLOTS - 1) / INDEX_SLOTS;
-    area.mem = map_locked(pages, rw | PROT_EXEC,
-                          thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
-    area.entries = map_locked(area.entry_pages, rw, MADV_NOHUGEPAGE);
-    area.index = map_locked(area.index_pages, rw, MADV_NOHUGEPAGE);
-    if (!area.mem || !area.entries || !area.index) {
-        area_free();
-        return false;
-    }
-    area_fill();
-    return true;
-}
-
-/*
- * Says that page @i was touched.  Called after the access: a page that is
- * on the account has been touched for sure.  Several threads may meet here.
- */
-static void account(size_t i)
-{
-    if (!(__atomic_load_n(&area.entries[i], __ATOMIC_RELAXED) &
-          ENTRY_TOUCHED)) {
-        __atomic_fetch_or(&area.entries[i], ENTRY_TOUCHED, __ATOMIC_RELAXED);
-    }
-}
-
-static void account_reset(void)
-{
-    for (size_t i = 0; i < area.pages; i++) {
-        area.entries[i] &= ~(ENTRY_TOUCHED | ENTRY_SHAPE_MASK);
-    }
-}
-
-static void account_shape(size_t first, size_t count, Shape shape)
-{
-    for (size_t i = first; i < first + count; i++) {
-        area.entries[i] &= ~ENTRY_SHAPE_MASK;
-        area.entries[i] |= (uint64_t)shape << ENTRY_SHAPE_SHIFT;
-    }
-}
 
 /* Touching one page */
 
@@ -418,15 +50,6 @@ typedef volatile uint64_t Cell; /* volatile: the access itself counts */
 typedef struct __attribute__((packed)) UnalignedCell {
     Cell v;
 } UnalignedCell;
-
-/* The finalizer of the splitmix64 generator: a good hash of a counter. */
-static uint64_t hash64(uint64_t x)
-{
-    x += 0x9e3779b97f4a7c15ull;
-    x = (x ^ (x >> 30)) * 0xbf58476d1ce4e5b9ull;
-    x = (x ^ (x >> 27)) * 0x94d049bb133111ebull;
-    return x ^ (x >> 31);
-}
 
 static void touch_page(size_t i, Op op, uint64_t salt)
 {
@@ -460,57 +83,6 @@ static void touch_page(size_t i, Op op, uint64_t salt)
         break;
     }
     account(i);
-}
-
-/* Touching by pattern, once */
-
-typedef enum PatternKind {
-    PATTERN_ALL,
-    PATTERN_EVERY,
-    PATTERN_RANDOM,
-} PatternKind;
-
-typedef struct Pattern {
-    PatternKind kind;
-    uint64_t step;      /* EVERY: every step-th page ... */
-    uint64_t first;     /* ... from this one on */
-    uint64_t seed;      /* RANDOM: of this seed ... */
-    uint64_t permille;  /* ... so many pages of a thousand */
-} Pattern;
-
-/* "all", "every:STEP:FIRST" or "random:SEED:PERMILLE" */
-static bool pattern_parse(const char *s, Pattern *p)
-{
-    char rest;
-
-    memset(p, 0, sizeof(*p));
-    if (!strcmp(s, "all")) {
-        p->kind = PATTERN_ALL;
-        return true;
-    }
-    if (sscanf(s, "every:%" SCNu64 ":%" SCNu64 "%c",
-               &p->step, &p->first, &rest) == 2) {
-        p->kind = PATTERN_EVERY;
-        return p->step > 0 && p->first < p->step;
-    }
-    if (sscanf(s, "random:%" SCNu64 ":%" SCNu64 "%c",
-               &p->seed, &p->permille, &rest) == 2) {
-        p->kind = PATTERN_RANDOM;
-        return p->permille <= 1000;
-    }
-    return false;
-}
-
-static bool pattern_has(const Pattern *p, size_t i)
-{
-    switch (p->kind) {
-    case PATTERN_EVERY:
-        return i % p->step == p->first;
-    case PATTERN_RANDOM:
-        return hash64(i + hash64(p->seed)) % 1000 < p->permille;
-    default:
-        return true;
-    }
 }
 
 /* Threads */
@@ -708,15 +280,6 @@ static uint64_t run_stop(void)
 
 /* Commands */
 
-static bool number(const char *s, uint64_t max, uint64_t *value)
-{
-    char *end;
-
-    errno = 0;
-    *value = strtoull(s, &end, 10);
-    return *s >= '0' && *s <= '9' && !*end && !errno && *value <= max;
-}
-
 static bool idle(void)
 {
     if (run_count || hold_count) {
@@ -726,44 +289,16 @@ static bool idle(void)
     return true;
 }
 
-static bool allocated(void)
-{
-    if (!area.mem) {
-        err("nothing is allocated");
-        return false;
-    }
-    return true;
-}
-
 static void cmd_hello(char **word)
 {
-    struct utsname u;
-
     (void)word;
-    uname(&u);
-    ok("workload=%d arch=%s kernel=%s cpus=%ld page-size=%ld ram-pages=%ld",
-       PROTOCOL, u.machine, u.release, sysconf(_SC_NPROCESSORS_ONLN),
-       sysconf(_SC_PAGESIZE), sysconf(_SC_PHYS_PAGES));
+    say_hello("workload", PROTOCOL);
 }
 
-/* alloc PAGES small|thp */
 static void cmd_alloc(char **word)
 {
-    uint64_t pages;
-    size_t moved;
-
-    if (!idle()) {
-        return;
-    }
-    if (!number(word[1], 1u << 30, &pages) || !pages ||
-        (strcmp(word[2], "small") && strcmp(word[2], "thp"))) {
-        err("alloc: bad argument");
-    } else if (!area_alloc(pages, !strcmp(word[2], "thp"))) {
-        err("alloc: %s", strerror(errno));
-    } else if (!refresh_entries(&moved)) {
-        err("alloc: cannot read the pagemap");
-    } else {
-        ok("pages=%zu", area.pages);
+    if (idle()) {
+        area_cmd_alloc(word);
     }
 }
 
@@ -902,41 +437,17 @@ static bool at_rest(void)
 
 static void cmd_reset(char **word)
 {
-    (void)word;
     if (at_rest()) {
-        account_reset();
-        ok("pages=%zu", area.pages);
+        area_cmd_reset(word);
     }
 }
 
-/* The sum lets the host see that it read what was written. */
 static void cmd_report(char **word)
 {
-    uint64_t pfn, sum = 0;
-    size_t moved, touched = 0;
-
-    (void)word;
-    if (!at_rest()) {
-        return;
+    if (at_rest()) {
+        area_cmd_report(word);
     }
-    if (!refresh_entries(&moved) || !refresh_index() ||
-        !pagemap_read(area.index, 1, &pfn)) {
-        err("report: cannot read the pagemap");
-        return;
-    }
-    for (size_t i = 0; i < area.pages; i++) {
-        sum += area.entries[i];
-        touched += area.entries[i] >> 63;
-    }
-    ok("index=%" PRIu64 " pages=%zu touched=%zu moved=%zu sum=%" PRIu64,
-       pfn, area.pages, touched, moved, sum);
 }
-
-typedef struct Command {
-    const char *name;
-    int args;
-    void (*fn)(char **word);
-} Command;
 
 static const Command commands[] = {
     { "hello", 0, cmd_hello },
@@ -951,59 +462,7 @@ static const Command commands[] = {
     { "report", 0, cmd_report },
 };
 
-static int split(char *line, char **word)
-{
-    int n = 0;
-    char *save;
-    char *w = strtok_r(line, " ", &save);
-
-    while (w && n < MAX_WORDS) {
-        word[n++] = w;
-        w = strtok_r(NULL, " ", &save);
-    }
-    return n;
-}
-
-static void carry_out(char *line)
-{
-    char *word[MAX_WORDS];
-    int n = split(line, word);
-
-    for (size_t i = 0; n && i < sizeof(commands) / sizeof(*commands); i++) {
-        if (strcmp(word[0], commands[i].name)) {
-            continue;
-        }
-        if (commands[i].args != n - 1) {
-            err("%s: takes %d arguments", word[0], commands[i].args);
-        } else {
-            commands[i].fn(word);
-        }
-        return;
-    }
-    err("no such command");
-}
-
 int main(void)
 {
-    char line[LINE_SIZE];
-    unsigned last = 0;
-
-    console_setup();
-    cmd_hello(NULL);
-    console_reply(0, answer);
-    for (;;) {
-        unsigned long number;
-        char *rest;
-
-        console_read_line(line, sizeof(line));
-        if (!line_check(line)) {
-            continue;
-        }
-        number = strtoul(line + 1, &rest, 10);
-        if (number != last) {
-            carry_out(rest);
-            last = (unsigned)number;
-        }
-        console_reply(last, answer);
-    }
+    console_run(commands, sizeof(commands) / sizeof(*commands));
 }
