@@ -10,56 +10,17 @@
 #include "qobject/qstring.h"
 #include "age/guest.h"
 #include "age/qmp.h"
+#include "age/span.h"
 
-#define NO_HW       "no hardware sets accessed bits (hw-ad=off)"
 #define PROTECTED   "the guest is protected (protected=on)"
 #define ONLY_ARM    "only Arm guests can be protected"
 
-/* Pages of a range, and those of it that the guest touches */
-#define PAGES       20
-#define FIRST       3
-#define TOUCHED     8
-
-static AgeGuest *start(const char *accel)
-{
-    AgeGuestOptions options = { .accel = accel };
-
-    return age_guest_start(&options);
-}
-
-static uint64_t range_end(const AgeGuest *g)
-{
-    return g->memory + PAGES * AGE_PAGE;
-}
-
-static void touch(AgeGuest *g, unsigned what)
-{
-    age_guest_touch(g, what, g->memory + FIRST * AGE_PAGE, TOUCHED);
-}
-
-static void check_error(QTestState *qts, const char *command, QDict *args,
-                        const char *want)
-{
-    g_autoptr(QDict) error = qtest_qmp_assert_failure_ref(
-        qts, "{ 'execute': %s, 'arguments': %p }", command, args);
-
-    g_assert_cmpstr(qdict_get_str(error, "class"), ==, "GenericError");
-    g_assert_cmpstr(qdict_get_str(error, "desc"), ==, want);
-}
-
 /* Properties, which are at /machine/age */
-
-static void set_bool(AgeGuest *g, const char *property, bool value)
-{
-    qtest_qmp_assert_success(g->qts, "{ 'execute': 'qom-set', 'arguments': {"
-                             " 'path': '/machine/age', 'property': %s,"
-                             " 'value': %i } }", property, value);
-}
 
 static void check_refused_property(AgeGuest *g, const char *property,
                                    QObject *value, const char *want)
 {
-    check_error(g->qts, "qom-set", qdict_from_jsonf_nofail(
+    age_check_error(g->qts, "qom-set", qdict_from_jsonf_nofail(
         "{ 'path': '/machine/age', 'property': %s, 'value': %p }",
         property, value), want);
 }
@@ -74,53 +35,15 @@ static void check_info(AgeGuest *g, bool hw_ad, const char *reason)
     g_assert_cmpstr(qdict_get_try_str(info, "reason"), ==, reason);
 }
 
-/* age-clear-young and age-test-young */
-
-static QDict *spans(AgeGuest *g, const char *command, QList *ranges,
-                    const char *options)
-{
-    return qtest_qmp_assert_success_ref(
-        g->qts, "{ 'execute': %s, 'arguments': %p }", command,
-        age_harvest_args(ranges, options));
-}
-
-/* The answers must be those in @want: a letter a range, y for young. */
-static void check_answers(const QDict *result, const char *want)
-{
-    g_autoptr(GString) got = g_string_new("");
-    const QListEntry *entry;
-
-    QLIST_FOREACH_ENTRY(qdict_get_qlist(result, "ranges"), entry) {
-        QDict *range = qobject_to(QDict, entry->value);
-
-        g_string_append_c(got, qdict_get_bool(range, "young") ? 'y' : '-');
-    }
-    g_assert_cmpstr(got->str, ==, want);
-    g_assert_cmpint(qdict_get_int(result, "begin-ns"), <=,
-                    qdict_get_int(result, "end-ns"));
-}
-
-/* What @command answers for [@from, @to), in pages of the test's memory */
-static void check_span(AgeGuest *g, const char *command, unsigned from,
-                       unsigned to, const char *want)
-{
-    g_autoptr(QDict) result = NULL;
-    QList *ranges = qlist_new();
-
-    age_add_clear_range(ranges, g->memory + from * AGE_PAGE,
-                        g->memory + to * AGE_PAGE);
-    result = spans(g, command, ranges, NULL);
-    check_answers(result, want);
-}
-
 static void clear_and_flush(AgeGuest *g)
 {
     QList *ranges = qlist_new();
-    QDict *result;
+    g_autoptr(QDict) result = NULL;
 
     age_add_clear_range(ranges, g->memory, g->end);
-    result = spans(g, "age-clear-young", ranges, "{ 'flush': 'request' }");
-    qobject_unref(result);
+    result = qtest_qmp_assert_success_ref(
+        g->qts, "{ 'execute': 'age-clear-young', 'arguments': %p }",
+        age_harvest_args(ranges, "{ 'flush': 'request' }"));
     age_wait_flushed(g->qts);
 }
 
@@ -135,7 +58,7 @@ static QDict *harvest(AgeGuest *g, bool fallback)
 {
     QList *ranges = qlist_new();
 
-    age_add_range(ranges, g->memory, range_end(g), sent, sizeof(sent));
+    age_add_range(ranges, g->memory, age_span_end(g), sent, sizeof(sent));
     return age_harvest(g->qts, ranges, fallback ? "{ 'fallback': true }"
                                                 : NULL);
 }
@@ -152,13 +75,15 @@ static void check_bitmap(const QDict *range, bool young)
     gsize bytes;
 
     memcpy(want, sent, sizeof(sent));
-    for (unsigned page = FIRST; young && page < FIRST + TOUCHED; page++) {
-        want[(PAGES - page - 1) / 8] ^= 1 << ((PAGES - page - 1) % 8);
+    for (unsigned i = 0; young && i < SPAN_TOUCHED; i++) {
+        unsigned bit = SPAN_PAGES - (SPAN_FIRST + i) - 1;
+
+        want[bit / 8] ^= 1 << (bit % 8);
     }
     map = g_base64_decode(qdict_get_str(range, "bitmap"), &bytes);
     g_assert_cmpmem(map, bytes, want, sizeof(want));
     g_assert_cmpint(qdict_get_int(range, "young-pages"), ==,
-                    young ? TOUCHED : 0);
+                    young ? SPAN_TOUCHED : 0);
 }
 
 /* The pages were answered for one by one, whether or not @fallback */
@@ -177,8 +102,8 @@ static void check_handled(AgeGuest *g, bool fallback)
     g_assert(!qdict_haskey(answer, "reason"));
     g_assert(!qdict_haskey(answer, "young"));
     check_bitmap(range, true);
-    check_span(g, "age-test-young", FIRST, TESTED, "y");
-    check_span(g, "age-test-young", TESTED, PAGES, "-");
+    age_check_span(g, "age-test-young", SPAN_FIRST, TESTED, "y");
+    age_check_span(g, "age-test-young", TESTED, SPAN_PAGES, "-");
 }
 
 /* They were not.  With @fallback, the answer for all must be @young. */
@@ -206,47 +131,47 @@ static void check_not_handled(AgeGuest *g, bool fallback, bool young,
 /* Refused, nothing is consumed; with a fallback, all of the range is. */
 static void check_refuses(AgeGuest *g, const char *reason)
 {
-    unsigned last = FIRST + TOUCHED - 1;
+    unsigned last = SPAN_FIRST + SPAN_TOUCHED - 1;
 
-    age_guest_touch(g, AGE_GUEST_READ | AGE_GUEST_FLUSH, range_end(g), 1);
-    touch(g, AGE_GUEST_WRITE | AGE_GUEST_FLUSH);
+    age_guest_touch(g, AGE_GUEST_READ | AGE_GUEST_FLUSH, age_span_end(g), 1);
+    age_span_touch(g, AGE_GUEST_WRITE | AGE_GUEST_FLUSH);
     for (unsigned i = 0; i < 2; i++) {
         check_not_handled(g, false, false, reason);
-        check_span(g, "age-test-young", FIRST, FIRST + 1, "y");
-        check_span(g, "age-test-young", last, last + 1, "y");
+        age_check_span(g, "age-test-young", SPAN_FIRST, SPAN_FIRST + 1, "y");
+        age_check_span(g, "age-test-young", last, last + 1, "y");
     }
     check_not_handled(g, true, true, reason);
-    check_span(g, "age-test-young", 0, PAGES, "-");
+    age_check_span(g, "age-test-young", 0, SPAN_PAGES, "-");
     check_not_handled(g, true, false, reason);
     /* The page behind it is as it was. */
-    check_span(g, "age-test-young", PAGES, PAGES + 1, "y");
+    age_check_span(g, "age-test-young", SPAN_PAGES, SPAN_PAGES + 1, "y");
 }
 
 static void check_recall(AgeGuest *g, bool fallback)
 {
     clear_and_flush(g);
-    touch(g, AGE_GUEST_READ);
+    age_span_touch(g, AGE_GUEST_READ);
     check_handled(g, fallback);
 }
 
 static void check_switch(AgeGuest *g)
 {
-    check_info(g, false, NO_HW);
-    check_refuses(g, NO_HW);
+    check_info(g, false, AGE_NO_HW);
+    check_refuses(g, AGE_NO_HW);
     /* To switch to what it is already changes nothing. */
-    set_bool(g, "hw-ad", false);
-    check_span(g, "age-test-young", PAGES, PAGES + 1, "y");
-    set_bool(g, "hw-ad", true);
+    age_set_bool(g, "hw-ad", false);
+    age_check_span(g, "age-test-young", SPAN_PAGES, SPAN_PAGES + 1, "y");
+    age_set_bool(g, "hw-ad", true);
     check_info(g, true, NULL);
     check_recall(g, false);
 }
 
 static void test_switch(const void *accel)
 {
-    AgeGuest *g = start(accel);
+    AgeGuest *g = age_span_start(accel);
 
     for (unsigned i = 0; i < 3; i++) {
-        set_bool(g, "hw-ad", false);
+        age_set_bool(g, "hw-ad", false);
         check_switch(g);
     }
     age_guest_stop(g);
@@ -257,14 +182,14 @@ static void test_switch(const void *accel)
 /* Pages that are in a TLB as all entries go: a flush is due after that. */
 static void test_switch_flush(void)
 {
-    AgeGuest *g = start(NULL);
+    AgeGuest *g = age_span_start(NULL);
 
-    touch(g, AGE_GUEST_WRITE);
-    set_bool(g, "hw-ad", false);
+    age_span_touch(g, AGE_GUEST_WRITE);
+    age_set_bool(g, "hw-ad", false);
     clear_and_flush(g);
-    touch(g, AGE_GUEST_WRITE);
-    check_span(g, "age-test-young", FIRST, FIRST + 1, "y");
-    set_bool(g, "hw-ad", true);
+    age_span_touch(g, AGE_GUEST_WRITE);
+    age_check_span(g, "age-test-young", SPAN_FIRST, SPAN_FIRST + 1, "y");
+    age_set_bool(g, "hw-ad", true);
     check_recall(g, false);
     age_guest_quit(g);
 }
@@ -280,7 +205,7 @@ static void test_switch_running(void)
                        AGE_GUEST_REPEAT, g->memory, 300, 3 * AGE_PAGE);
     }
     for (unsigned i = 0; i < 200; i++) {
-        set_bool(g, "hw-ad", i % 2);
+        age_set_bool(g, "hw-ad", i % 2);
         qobject_unref(harvest(g, i % 3 == 0));
     }
     for (unsigned cpu = 0; cpu < g->cpus; cpu++) {
@@ -320,8 +245,8 @@ static void check_fault(AgeGuest *g, unsigned what, uint64_t gpa, bool write)
 /* A page that is in the TLB for a load may be stored to without a walk. */
 static void test_walk(void)
 {
-    AgeGuest *g = start(",hw-ad=off");
-    uint64_t gpa = g->memory + FIRST * AGE_PAGE;
+    AgeGuest *g = age_span_start(",hw-ad=off");
+    uint64_t gpa = g->memory + SPAN_FIRST * AGE_PAGE;
 
     for (unsigned i = 0; i < 3; i++) {
         check_fault(g, AGE_GUEST_READ, gpa, false);
@@ -339,21 +264,21 @@ static void test_walk(void)
 
 static void test_protected_arm(void)
 {
-    AgeGuest *g = start(",protected=on");
+    AgeGuest *g = age_span_start(",protected=on");
 
     for (unsigned i = 0; i < 2; i++) {
         check_info(g, true, PROTECTED);
         check_refuses(g, PROTECTED);
-        set_bool(g, "protected", false);
+        age_set_bool(g, "protected", false);
         check_info(g, true, NULL);
         check_recall(g, false);
-        set_bool(g, "protected", true);
+        age_set_bool(g, "protected", true);
     }
     /* There are two reasons now, and one is left. */
-    set_bool(g, "hw-ad", false);
+    age_set_bool(g, "hw-ad", false);
     check_info(g, false, PROTECTED);
-    set_bool(g, "protected", false);
-    check_info(g, false, NO_HW);
+    age_set_bool(g, "protected", false);
+    check_info(g, false, AGE_NO_HW);
     age_guest_quit(g);
 }
 
@@ -376,12 +301,12 @@ static void check_refused_option(void)
 
 static void test_protected_x86(void)
 {
-    AgeGuest *g = start(",protected=off");
+    AgeGuest *g = age_span_start(",protected=off");
 
     check_refused_option();
     check_refused_property(g, "protected", QOBJECT(qbool_from_bool(true)),
                            ONLY_ARM);
-    set_bool(g, "protected", false);
+    age_set_bool(g, "protected", false);
     check_info(g, true, NULL);
     check_recall(g, false);
     age_guest_quit(g);
@@ -390,7 +315,7 @@ static void test_protected_x86(void)
 /* A fallback that is not needed makes no odds, nor does a wrong property. */
 static void test_unneeded(void)
 {
-    AgeGuest *g = start(NULL);
+    AgeGuest *g = age_span_start(NULL);
     g_autoptr(QDict) info = NULL;
 
     check_refused_property(g, "page-size", QOBJECT(qstring_from_str("2m")),

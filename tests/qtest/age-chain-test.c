@@ -10,14 +10,10 @@
 #include "qemu/osdep.h"
 #include "qemu/units.h"
 #include "qobject/qnum.h"
-#include "hw/age-device/regs.h"
-#include "hw/pci/pci_regs.h"
 #include "age/board.h"
-#include "age/guest.h"
+#include "age/device.h"
 #include "age/qmp.h"
 
-#define SLOT            4
-#define DEV             "-device age-device,id=dma0,addr=4"
 #define DIMM_SIZE       (8 * MiB)
 /* RAM and DIMMs; another one is unplugged, which makes a hole. */
 #define REGIONS         4
@@ -49,7 +45,7 @@ static const char *const how_names[] = { "bitmap", "clear-young", "refused" };
 /* What is young where; @seen counts pages, by answer and by who used them. */
 typedef struct Model {
     AgeGuest *g;
-    uint64_t bar;
+    AgeDev *d;
     Region region[REGIONS];
     unsigned num;
     GArray *slots;
@@ -308,7 +304,6 @@ static void touch_by_device(Model *m, uint64_t start, unsigned count,
     uint64_t address = start + random_below(AGE_PAGE);
     bool random = random_below(2);
     uint64_t seed = random_below(INT_MAX);
-    int64_t deadline = 0;
     /* From the command's register on, up to that of the seed */
     const uint64_t job[] = {
         1 + random_below(AGE_DEVICE_COMMAND_FILL),
@@ -317,14 +312,9 @@ static void touch_by_device(Model *m, uint64_t start, unsigned count,
     };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(job); i++) {
-        qtest_writeq(m->g->qts, m->bar + AGE_DEVICE_COMMAND + 8 * i, job[i]);
+        age_dev_set(m->d, AGE_DEVICE_COMMAND + 8 * i, job[i]);
     }
-    qtest_writeq(m->g->qts, m->bar + AGE_DEVICE_CONTROL,
-                 AGE_DEVICE_CONTROL_START);
-    while (qtest_readq(m->g->qts, m->bar + AGE_DEVICE_STATUS) !=
-           AGE_DEVICE_STATUS_DONE) {
-        age_poll(&deadline);
-    }
+    age_dev_do(m->d);
     for (unsigned i = 0; i < count; i++) {
         uint64_t step = random ? age_device_random(seed, i) % count : i;
 
@@ -359,9 +349,7 @@ static void touch(Model *m, unsigned mmus)
 static void toggle(Model *m)
 {
     m->on = !m->on;
-    qtest_qmp_assert_success(m->g->qts, "{ 'execute': 'qom-set', 'arguments': {"
-                             " 'path': 'dma0', 'value': %i,"
-                             " 'property': 'test-clear-young' } }", m->on);
+    age_dev_set_young(m->d, m->on);
 }
 
 static void find_regions(Model *m)
@@ -389,21 +377,16 @@ static void find_regions(Model *m)
 
 static void start(Model *m, const char *args)
 {
-    AgeGuestOptions options = { .machine = age_board_machine(),
-                                .memory = AGE_BOARD_MEMORY, .args = args };
+    g_autofree char *all = g_strdup_printf("%s -m " AGE_BOARD_MEMORY, args);
 
-    m->g = age_guest_start(&options);
-    m->bar = age_board_pci_window(0);
+    m->d = age_dev_start(all);
+    m->g = m->d->g;
     m->on = true;
-    age_pci_writel(m->g->qts, SLOT, 0, PCI_BASE_ADDRESS_0, m->bar);
-    age_pci_writel(m->g->qts, SLOT, 0, PCI_COMMAND,
-                   PCI_COMMAND_MEMORY | PCI_COMMAND_MASTER);
     for (unsigned i = 0; i < REGIONS; i++) {
         age_plug_dimm(m->g->qts, i, "8M");
     }
     age_unplug_dimm(m->g->qts, HOLE);
     find_regions(m);
-    age_guest_stop(m->g);
 }
 
 static void test_chain(const void *args)
@@ -437,14 +420,14 @@ static void test_chain(const void *args)
         g_free(m.region[i].page);
     }
     g_array_unref(m.slots);
-    age_guest_quit(m.g);
+    age_dev_quit(m.d);
 }
 
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
 
-    qtest_add_data_func("age/chain/slices", DEV, test_chain);
-    qtest_add_data_func("age/chain/worker", DEV ",worker=on", test_chain);
+    qtest_add_data_func("age/chain/slices", AGE_DEV, test_chain);
+    qtest_add_data_func("age/chain/worker", AGE_DEV_WORKER, test_chain);
     return g_test_run();
 }

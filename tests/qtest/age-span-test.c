@@ -7,77 +7,11 @@
 #include "qemu/osdep.h"
 #include "age/guest.h"
 #include "age/qmp.h"
+#include "age/span.h"
 
-#define NO_HW       "no hardware sets accessed bits (hw-ad=off)"
 #define NOT_IN_USE  "the accelerator is not in use; start QEMU with -accel age"
 
-/* Pages of a range, and those of it that the guest touches */
-#define PAGES       20
-#define FIRST       3
-#define TOUCHED     8
-
-static AgeGuest *start(const char *accel)
-{
-    AgeGuestOptions options = { .accel = accel };
-
-    return age_guest_start(&options);
-}
-
-static uint64_t range_end(const AgeGuest *g)
-{
-    return g->memory + PAGES * AGE_PAGE;
-}
-
-static void touch(AgeGuest *g, unsigned what)
-{
-    age_guest_touch(g, what, g->memory + FIRST * AGE_PAGE, TOUCHED);
-}
-
-static void hw_ad_off(AgeGuest *g)
-{
-    qtest_qmp_assert_success(g->qts, "{ 'execute': 'qom-set', 'arguments': {"
-                             " 'path': '/machine/age', 'property': 'hw-ad',"
-                             " 'value': false } }");
-}
-
 /* age-clear-young and age-test-young */
-
-/* The answers must be those in @want: a letter a range, y for young. */
-static void check_answers(const QDict *result, const char *want)
-{
-    g_autoptr(GString) got = g_string_new("");
-    const QListEntry *entry;
-
-    QLIST_FOREACH_ENTRY(qdict_get_qlist(result, "ranges"), entry) {
-        QDict *range = qobject_to(QDict, entry->value);
-
-        g_string_append_c(got, qdict_get_bool(range, "young") ? 'y' : '-');
-    }
-    g_assert_cmpstr(got->str, ==, want);
-    g_assert_cmpint(qdict_get_int(result, "begin-ns"), <=,
-                    qdict_get_int(result, "end-ns"));
-}
-
-static void check_spans(AgeGuest *g, const char *command, QList *ranges,
-                        const char *options, const char *want)
-{
-    g_autoptr(QDict) result = qtest_qmp_assert_success_ref(
-        g->qts, "{ 'execute': %s, 'arguments': %p }", command,
-        age_harvest_args(ranges, options));
-
-    check_answers(result, want);
-}
-
-/* What @command answers for [@from, @to), in pages of the test's memory */
-static void check_span(AgeGuest *g, const char *command, unsigned from,
-                       unsigned to, const char *want)
-{
-    QList *ranges = qlist_new();
-
-    age_add_clear_range(ranges, g->memory + from * AGE_PAGE,
-                        g->memory + to * AGE_PAGE);
-    check_spans(g, command, ranges, NULL, want);
-}
 
 /* The first has pages 3 and 4 of those that are touched, the third 3 to 8. */
 static QList *three_ranges(uint64_t start)
@@ -103,41 +37,30 @@ static void check_three(AgeGuest *g, uint64_t start, const char *options)
         { "age-test-young", "---" },
     };
 
-    touch(g, AGE_GUEST_READ | AGE_GUEST_FLUSH);
+    age_span_touch(g, AGE_GUEST_READ | AGE_GUEST_FLUSH);
     for (unsigned i = 0; i < G_N_ELEMENTS(steps); i++) {
-        check_spans(g, steps[i].command, three_ranges(start), options,
+        age_check_spans(g, steps[i].command, three_ranges(start), options,
                     steps[i].want);
     }
-    check_span(g, "age-test-young", FIRST, 9, "-");
-    check_span(g, "age-test-young", 9, FIRST + TOUCHED, "y");
+    age_check_span(g, "age-test-young", SPAN_FIRST, 9, "-");
+    age_check_span(g, "age-test-young", 9, SPAN_FIRST + SPAN_TOUCHED, "y");
 }
 
 static void test_spans(const void *accel)
 {
-    AgeGuest *g = start(accel);
+    AgeGuest *g = age_span_start(accel);
     AgeSlotInfo slot;
 
     g_assert(age_find_slot(g->qts, "memory", g->memory, &slot));
     check_three(g, g->memory, NULL);
     check_three(g, g->memory + slot.hva - slot.gpa, "{ 'address': 'hva' }");
     /* Where ranges overlap, the first has it. */
-    touch(g, AGE_GUEST_READ | AGE_GUEST_FLUSH);
-    check_span(g, "age-clear-young", FIRST, FIRST + 1, "y");
-    check_span(g, "age-clear-young", FIRST, FIRST + 1, "-");
-    check_span(g, "age-clear-young", 0, PAGES, "y");
-    check_span(g, "age-clear-young", 0, PAGES, "-");
+    age_span_touch(g, AGE_GUEST_READ | AGE_GUEST_FLUSH);
+    age_check_span(g, "age-clear-young", SPAN_FIRST, SPAN_FIRST + 1, "y");
+    age_check_span(g, "age-clear-young", SPAN_FIRST, SPAN_FIRST + 1, "-");
+    age_check_span(g, "age-clear-young", 0, SPAN_PAGES, "y");
+    age_check_span(g, "age-clear-young", 0, SPAN_PAGES, "-");
     age_guest_quit(g);
-}
-
-static void check_error(QTestState *qts, const char *command, QList *ranges,
-                        const char *want)
-{
-    g_autoptr(QDict) error = qtest_qmp_assert_failure_ref(
-        qts, "{ 'execute': %s, 'arguments': %p }", command,
-        age_harvest_args(ranges, NULL));
-
-    g_assert_cmpstr(qdict_get_str(error, "class"), ==, "GenericError");
-    g_assert_cmpstr(qdict_get_str(error, "desc"), ==, want);
 }
 
 static void check_bad_span(AgeGuest *g, uint64_t start, uint64_t end,
@@ -152,18 +75,21 @@ static void check_bad_span(AgeGuest *g, uint64_t start, uint64_t end,
 
         age_add_clear_range(ranges, g->memory, g->end);
         age_add_clear_range(ranges, start, end);
-        check_error(g->qts, commands[i], ranges, want);
-        check_error(g->qts, commands[i], qlist_new(), "no ranges given");
+        age_check_error(g->qts, commands[i], age_harvest_args(ranges, NULL),
+                        want);
+        age_check_error(g->qts, commands[i],
+                        age_harvest_args(qlist_new(), NULL),
+                        "no ranges given");
     }
     /* The one before it is as it was. */
-    check_span(g, "age-test-young", FIRST, FIRST + 1, "y");
+    age_check_span(g, "age-test-young", SPAN_FIRST, SPAN_FIRST + 1, "y");
 }
 
 static void test_bad_spans(void)
 {
-    AgeGuest *g = start(NULL);
+    AgeGuest *g = age_span_start(NULL);
 
-    touch(g, AGE_GUEST_READ);
+    age_span_touch(g, AGE_GUEST_READ);
     check_bad_span(g, g->memory + 1, g->end, "is not aligned to 4096");
     check_bad_span(g, g->memory, g->memory,
                    "is empty: its end must be above its start");
@@ -180,7 +106,7 @@ static void check_oob(AgeGuest *g, const char *command, const char *want)
         g->qts, "{ 'exec-oob': %s, 'arguments': %p }", command,
         age_harvest_args(three_ranges(g->memory), NULL));
 
-    check_answers(qdict_get_qdict(response, "return"), want);
+    age_check_answers(qdict_get_qdict(response, "return"), want);
 }
 
 static void test_oob(void)
@@ -188,7 +114,7 @@ static void test_oob(void)
     AgeGuestOptions options = { .oob = true };
     AgeGuest *g = age_guest_start(&options);
 
-    touch(g, AGE_GUEST_READ);
+    age_span_touch(g, AGE_GUEST_READ);
     check_oob(g, "age-test-young", "y-y");
     check_oob(g, "age-clear-young", "y-y");
     check_oob(g, "age-test-young", "---");
@@ -197,14 +123,17 @@ static void test_oob(void)
 
 /* Flushes */
 
-/* Make [@first, @first + PAGES) old, and say how often vCPUs flushed then. */
+/*
+ * Make SPAN_PAGES pages from @first on old, and say how often vCPUs flushed
+ * then.
+ */
 static uint64_t clear_pages(AgeGuest *g, unsigned first, const char *flush)
 {
     uint64_t start = g->memory + first * AGE_PAGE;
     QList *ranges = qlist_new();
     QDict *result;
 
-    age_add_clear_range(ranges, start, start + PAGES * AGE_PAGE);
+    age_add_clear_range(ranges, start, start + SPAN_PAGES * AGE_PAGE);
     result = age_harvest(g->qts, ranges, flush);
     qobject_unref(result);
     age_wait_flushed(g->qts);
@@ -226,17 +155,17 @@ static void check_flush(AgeGuest *g, unsigned first)
     age_guest_wait_round(g, 0);
     g_assert_cmpuint(clear_pages(g, first, request), ==, flushes + 1);
     age_guest_wait_round(g, 0);
-    g_assert_cmpuint(age_count(g->qts, g->memory, range_end(g), false), ==,
-                     PAGES);
+    g_assert_cmpuint(age_count(g->qts, g->memory, age_span_end(g), false), ==,
+                     SPAN_PAGES);
 }
 
 static void test_flush(void)
 {
-    AgeGuest *g = start(NULL);
+    AgeGuest *g = age_span_start(NULL);
     uint64_t flushes;
 
-    age_guest_send(g, 0, AGE_GUEST_WRITE | AGE_GUEST_REPEAT, g->memory, PAGES,
-                   AGE_PAGE);
+    age_guest_send(g, 0, AGE_GUEST_WRITE | AGE_GUEST_REPEAT, g->memory,
+                   SPAN_PAGES, AGE_PAGE);
     age_guest_wait_round(g, 0);
     for (unsigned i = 0; i < 5; i++) {
         check_flush(g, 0);
@@ -262,37 +191,37 @@ static void check_hmp(QTestState *qts, const char *command, const char *want)
 static void check_hmp_harvest(AgeGuest *g, const char *flags, unsigned young,
                               const char *text)
 {
-    uint64_t first = g->memory + FIRST * AGE_PAGE;
+    uint64_t first = g->memory + SPAN_FIRST * AGE_PAGE;
     g_autofree char *command = g_strdup_printf(
         "age_harvest %s 0x%" PRIx64 " 0x%" PRIx64, flags, g->memory,
-        range_end(g));
+        age_span_end(g));
     g_autofree char *run = g_strdup_printf(
         "  %016" PRIx64 "-%016" PRIx64 "\r\n", first,
         first + young * AGE_PAGE - 1);
     g_autofree char *want = g_strdup_printf(
-        "%s%u of %u pages are young\r\n%s", young ? run : "", young, PAGES,
-        text);
+        "%s%u of %u pages are young\r\n%s", young ? run : "", young,
+        SPAN_PAGES, text);
 
     check_hmp(g->qts, command, want);
 }
 
 static void test_hmp_harvest(void)
 {
-    AgeGuest *g = start(NULL);
+    AgeGuest *g = age_span_start(NULL);
 
-    touch(g, AGE_GUEST_READ);
-    check_hmp_harvest(g, "-t", TOUCHED, "");
-    check_hmp_harvest(g, "-t -f", TOUCHED, "");
-    check_hmp_harvest(g, "", TOUCHED, "");
+    age_span_touch(g, AGE_GUEST_READ);
+    check_hmp_harvest(g, "-t", SPAN_TOUCHED, "");
+    check_hmp_harvest(g, "-t -f", SPAN_TOUCHED, "");
+    check_hmp_harvest(g, "", SPAN_TOUCHED, "");
     check_hmp_harvest(g, "", 0, "");
     g_assert_cmpuint(age_counter(g->qts, "flushes"), ==, 0);
     check_hmp_harvest(g, "-f", 0, "");
     age_wait_flushed(g->qts);
     g_assert_cmpuint(age_counter(g->qts, "flushes"), ==, 1);
-    touch(g, AGE_GUEST_READ);
-    check_hmp_harvest(g, "-f", TOUCHED, "");
-    hw_ad_off(g);
-    check_hmp_harvest(g, "", 0, "refused by age: " NO_HW "\r\n");
+    age_span_touch(g, AGE_GUEST_READ);
+    check_hmp_harvest(g, "-f", SPAN_TOUCHED, "");
+    age_set_bool(g, "hw-ad", false);
+    check_hmp_harvest(g, "", 0, "refused by age: " AGE_NO_HW "\r\n");
     check_hmp(g->qts, "age_harvest 0x1000 0x1000", "Error: ranges[0] (0x1000 "
               "to 0x1000) is empty: its end must be above its start\r\n");
     age_guest_quit(g);
@@ -316,7 +245,7 @@ static void check_hmp_runs(AgeGuest *g, unsigned runs)
 
 static void test_hmp_runs(void)
 {
-    AgeGuest *g = start(NULL);
+    AgeGuest *g = age_span_start(NULL);
 
     check_hmp_runs(g, 31);
     check_hmp_runs(g, 32);
@@ -348,14 +277,14 @@ static void check_hmp_info(AgeGuest *g, const char *hw_ad, const char *refused)
 
 static void test_hmp_info(void)
 {
-    AgeGuest *g = start(NULL);
+    AgeGuest *g = age_span_start(NULL);
 
-    touch(g, AGE_GUEST_READ);
+    age_span_touch(g, AGE_GUEST_READ);
     age_guest_stop(g);
     age_flush_all(g->qts);
     check_hmp_info(g, "on", "");
-    hw_ad_off(g);
-    check_hmp_info(g, "off", "harvests are refused: " NO_HW "\r\n");
+    age_set_bool(g, "hw-ad", false);
+    check_hmp_info(g, "off", "harvests are refused: " AGE_NO_HW "\r\n");
     age_guest_quit(g);
 }
 

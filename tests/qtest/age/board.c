@@ -6,6 +6,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/cutils.h"
+#include "hw/pci/pci_regs.h"
 #include "board.h"
 #include "guest.h"
 
@@ -15,6 +16,10 @@
 #define HOTPLUG_SLOT        0x00
 #define HOTPLUG_FLAGS       0x14
 #define HOTPLUG_EJECT       0x08
+
+/* ACPI's PCI hotplug registers: which bus, and which of its devices goes */
+#define PCI_HOTPLUG_EJECT   0x08
+#define PCI_HOTPLUG_BUS     0x10
 
 #define X86_PCI_ADDRESS     0xcf8
 #define X86_PCI_DATA        0xcfc
@@ -68,6 +73,36 @@ void age_pci_writel(QTestState *qts, unsigned dev, unsigned fn, unsigned reg,
     } else {
         qtest_writel(qts, pci_address(devfn, reg), value);
     }
+}
+
+uint32_t age_pci_readl(QTestState *qts, unsigned dev, unsigned fn,
+                       unsigned reg)
+{
+    unsigned devfn = dev << 3 | fn;
+
+    return age_is_x86() ? qtest_inl(qts, pci_select(qts, devfn, reg)) :
+           qtest_readl(qts, pci_address(devfn, reg));
+}
+
+unsigned age_pci_capability(QTestState *qts, unsigned dev, unsigned fn,
+                            uint8_t id)
+{
+    unsigned at = age_pci_readl(qts, dev, fn, PCI_CAPABILITY_LIST) & 0xfc;
+    uint32_t head;
+
+    for (; at; at = head >> 8 & 0xfc) {
+        head = age_pci_readl(qts, dev, fn, at);
+        if ((head & 0xff) == id) {
+            return at;
+        }
+    }
+    g_assert_not_reached();
+}
+
+void age_pci_eject(QTestState *qts, uint16_t port, unsigned dev)
+{
+    qtest_outl(qts, port + PCI_HOTPLUG_BUS, 0);
+    qtest_outl(qts, port + PCI_HOTPLUG_EJECT, 1 << dev);
 }
 
 void age_plug_dimm(QTestState *qts, unsigned index, const char *size)

@@ -19,11 +19,28 @@ const char *age_board_machine(void);
 /* Two places in the 32-bit window of the PCI bus, 64 MiB at least */
 uint64_t age_board_pci_window(unsigned index);
 
-/* Write to the configuration space of a function of bus 0 */
+/* Number of a device of a bus other than 0 */
+#define AGE_PCI_DEV(bus, dev)   ((bus) << 5 | (dev))
+
+/* Write to the configuration space of a function, and read it */
 void age_pci_writeb(QTestState *qts, unsigned dev, unsigned fn, unsigned reg,
                     uint8_t value);
 void age_pci_writel(QTestState *qts, unsigned dev, unsigned fn, unsigned reg,
                     uint32_t value);
+uint32_t age_pci_readl(QTestState *qts, unsigned dev, unsigned fn,
+                       unsigned reg);
+
+/* Where a capability is that the function has */
+unsigned age_pci_capability(QTestState *qts, unsigned dev, unsigned fn,
+                            uint8_t id);
+
+/*
+ * Eject a device that device_del asked to go, as a guest on x86 does by ACPI:
+ * from the bus pci.0 of pc, or from behind the only root port of q35
+ */
+#define AGE_BOARD_PC_EJECT      0xae00
+#define AGE_BOARD_Q35_EJECT     0x0cc0
+void age_pci_eject(QTestState *qts, uint16_t port, unsigned dev);
 
 /* Plug a DIMM named dimm0, dimm1, ...; its size is as in "8M" */
 void age_plug_dimm(QTestState *qts, unsigned index, const char *size);

@@ -96,9 +96,10 @@ static QTestState *start_qemu(const AgeGuestOptions *o, unsigned cpus)
     g_autofree char *firmware = age_guest_firmware();
     g_autofree char *memory = g_strdup_printf("%u", AGE_GUEST_MIB);
     g_autofree char *args = g_strdup_printf(
-        "-nodefaults -machine %s -accel age%s -cpu %s -smp %u -m %s -bios %s "
-        "%s %s", o->machine ?: arch->machine, o->accel ?: "", arch->cpu, cpus,
-        o->memory ?: memory, firmware, arch->args, o->args ?: "");
+        "-nodefaults -machine %s -accel %s%s -cpu %s -smp %u -m %s -bios %s "
+        "%s %s %s", o->machine ?: arch->machine, o->tcg ? "tcg" : "age",
+        o->accel ?: "", arch->cpu, cpus, o->memory ?: memory, firmware,
+        arch->args, o->incoming ? "-incoming defer" : "", o->args ?: "");
     g_autoptr(QList) capabilities = qlist_new();
     QTestState *qts;
 
@@ -144,7 +145,9 @@ AgeGuest *age_guest_start(const AgeGuestOptions *options)
     g->memory = age_arch()->ram + AGE_MEMORY_OFFSET;
     g->end = age_arch()->ram + AGE_GUEST_MIB * MiB;
     g->qts = start_qemu(options, g->cpus);
-    wait_all_ready(g);
+    if (!options->incoming) {
+        wait_all_ready(g);
+    }
     return g;
 }
 

@@ -77,6 +77,8 @@ static inline bool age_is_x86(void)
  * @memory: argument of -m; NULL for %AGE_GUEST_MIB
  * @args: further arguments of QEMU, or NULL
  * @oob: use out-of-band commands
+ * @tcg: use -accel tcg instead
+ * @incoming: it waits for migrate-incoming, and is what it was elsewhere
  */
 typedef struct AgeGuestOptions {
     const char *machine;
@@ -85,6 +87,8 @@ typedef struct AgeGuestOptions {
     const char *memory;
     const char *args;
     bool oob;
+    bool tcg;
+    bool incoming;
 } AgeGuestOptions;
 
 #define AGE_GUEST_MIB   64
@@ -107,7 +111,10 @@ typedef struct AgeGuest {
     uint32_t seq[AGE_MAX_CPUS];
 } AgeGuest;
 
-/* Start a guest and wait until it takes commands; NULL is the defaults. */
+/*
+ * Start a guest and wait until it takes commands, unless it is incoming.  NULL
+ * is the defaults.
+ */
 AgeGuest *age_guest_start(const AgeGuestOptions *options);
 
 /* Quit QEMU */

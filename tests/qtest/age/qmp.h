@@ -144,4 +144,7 @@ uint64_t age_count_young_leaves(QTestState *qts);
  */
 void age_check_conserved(QTestState *qts);
 
+/* The same for who knows how many leaves are young still */
+void age_check_left(QTestState *qts, uint64_t left);
+
 #endif /* TESTS_AGE_QMP_H */
