@@ -120,7 +120,7 @@ static void check_harvest(Fixture *f, const char *how, uint64_t offset)
     }
     g_assert_cmpuint(age_count(f->g->qts, f->g->memory, f->g->end, false), ==,
                      0);
-    /* Nothing is written beside it.  Its last byte has four bits of nobody's. */
+    /* Nothing is written beside it; four bits of the last byte are free. */
     g_assert_cmphex(map[PAGES / 8] >> 4, ==, 0);
     g_assert_cmphex(map[PAGES / 8 + 1], ==, 0x5a);
     g_assert_cmphex(offset ? map[-1] : 0x5a, ==, 0x5a);
