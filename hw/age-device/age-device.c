@@ -197,6 +197,18 @@ static const Property age_device_properties[] = {
     DEFINE_PROP_BOOL("worker", AgeDevice, worker, false),
 };
 
+/* When MSI-X is turned off, the pin has to tell of what waits, and back. */
+static void age_device_config_write(PCIDevice *pdev, uint32_t addr,
+                                    uint32_t value, int size)
+{
+    bool msix = msix_enabled(pdev);
+
+    pci_default_write_config(pdev, addr, value, size);
+    if (msix != msix_enabled(pdev)) {
+        age_device_irq_update(AGE_DEVICE(pdev));
+    }
+}
+
 static void age_device_class_init(ObjectClass *klass, void *data)
 {
     DeviceClass *dc = DEVICE_CLASS(klass);
@@ -204,6 +216,7 @@ static void age_device_class_init(ObjectClass *klass, void *data)
 
     pc->realize = age_device_realize;
     pc->exit = age_device_exit;
+    pc->config_write = age_device_config_write;
     pc->vendor_id = PCI_VENDOR_ID_REDHAT_QUMRANET;
     pc->device_id = AGE_DEVICE_PCI_ID;
     pc->revision = 1;

@@ -130,6 +130,27 @@ static void test_msix_masked(const void *args)
     age_dev_quit(d);
 }
 
+/* What waits is told by the pin whenever MSI-X is off. */
+static void test_msix_off(const void *args)
+{
+    AgeDev *d = age_dev_start(args);
+
+    age_dev_use_msix(d, message_place(d), MESSAGE, false);
+    age_dev_set(d, AGE_DEVICE_IRQ_ENABLE, AGE_DEVICE_IRQ_ALL);
+    do_job(d, AGE_DEVICE_IRQ_DONE);
+    wait_message(d);
+    for (unsigned i = 0; i < 3; i++) {
+        g_assert(!age_dev_intx(d));
+        age_dev_enable_msix(d, false);
+        g_assert(age_dev_intx(d));
+        age_dev_enable_msix(d, true);
+    }
+    age_dev_enable_msix(d, false);
+    age_dev_set(d, AGE_DEVICE_IRQ_STATUS, AGE_DEVICE_IRQ_ALL);
+    g_assert(!age_dev_intx(d));
+    age_dev_quit(d);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -138,5 +159,6 @@ int main(int argc, char **argv)
     age_dev_add_test("intx-stopped", test_stopped);
     age_dev_add_test("msix", test_msix);
     age_dev_add_test("msix-masked", test_msix_masked);
+    age_dev_add_test("msix-off", test_msix_off);
     return g_test_run();
 }

@@ -69,6 +69,9 @@ typedef struct Hotplug {
     void (*plug)(AgeDev *d);
 } Hotplug;
 
+/* Where the configuration space is in memory, of the host bridge */
+#define Q35_PCIEXBAR        0x60
+
 #define ROOT_PORT   "-device pcie-root-port,id=rp0,addr=4,chassis=1"
 
 /* Set up the root port, with its slot's power on. */
@@ -208,6 +211,53 @@ static void test_unplug(const void *data)
     age_dev_quit(d);
 }
 
+/* Where the configuration space of the port is in memory */
+static uint64_t port_in_memory(AgeDev *d)
+{
+    uint64_t ecam = 0x3f000000;
+
+    if (age_is_x86()) {
+        ecam = 0xb0000000;
+        age_pci_writel(d->qts, 0, 0, Q35_PCIEXBAR, ecam | 1);
+    }
+    return ecam + (AGE_DEV_SLOT << 15);
+}
+
+/* Have the interrupt of the device turn off the power of its slot. */
+static void aim_at_port(AgeDev *d)
+{
+    unsigned exp = age_pci_capability(d->qts, AGE_DEV_SLOT, 0,
+                                      PCI_CAP_ID_EXP);
+    unsigned msix = age_pci_capability(d->qts, d->dev, 0, PCI_CAP_ID_MSIX);
+    uint64_t table = d->bar + AGE_DEVICE_BAR_SIZE;
+
+    qtest_writeq(d->qts, table + PCI_MSIX_ENTRY_LOWER_ADDR,
+                 port_in_memory(d) + exp + PCI_EXP_SLTCTL);
+    qtest_writel(d->qts, table + PCI_MSIX_ENTRY_DATA,
+                 PCI_EXP_SLTCTL_PWR_OFF | PCI_EXP_SLTCTL_PWR_IND_OFF);
+    qtest_writel(d->qts, table + PCI_MSIX_ENTRY_VECTOR_CTRL, 0);
+    age_pci_writel(d->qts, d->dev, 0, msix, PCI_MSIX_FLAGS_ENABLE << 16);
+    age_dev_set(d, AGE_DEVICE_IRQ_ENABLE, AGE_DEVICE_IRQ_ALL);
+}
+
+/* The end of a job is the end of the device. */
+static void test_unplugs_itself(const void *data)
+{
+    const Hotplug *p = data;
+    AgeDev *d = age_dev_start_on(p->machine, p->args);
+
+    p->prepare(d);
+    for (unsigned i = 0; i < 4; i++) {
+        plug(d, p, i % 2);
+        aim_at_port(d);
+        age_dev_setup(d, AGE_DEVICE_COMMAND_READ, d->memory, 8, 1);
+        age_dev_go(d);
+        qtest_qmp_eventwait(d->qts, "DEVICE_DELETED");
+        g_assert_cmphex(age_pci_readl(d->qts, d->dev, 0, 0), ==, ~0U);
+    }
+    age_dev_quit(d);
+}
+
 static void add_unplug(const Hotplug *p)
 {
     g_autofree char *name = g_strdup_printf("age/device/unplug/%s", p->name);
@@ -230,5 +280,7 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < count; i++) {
         add_unplug(&hotplugs[i]);
     }
+    qtest_add_data_func("age/device/unplugs-itself", &hotplugs[count - 1],
+                        test_unplugs_itself);
     return g_test_run();
 }

@@ -151,16 +151,23 @@ void age_dev_mask_msix(AgeDev *d, bool masked)
                  masked ? PCI_MSIX_ENTRY_CTRL_MASKBIT : 0);
 }
 
-void age_dev_use_msix(AgeDev *d, uint64_t addr, uint32_t data, bool masked)
+void age_dev_enable_msix(AgeDev *d, bool on)
 {
     unsigned cap = age_pci_capability(d->qts, d->dev, 0, PCI_CAP_ID_MSIX);
+
+    age_pci_writel(d->qts, d->dev, 0, cap, on ? PCI_MSIX_FLAGS_ENABLE << 16
+                                              : 0);
+}
+
+void age_dev_use_msix(AgeDev *d, uint64_t addr, uint32_t data, bool masked)
+{
     uint64_t table = d->bar + MSIX_TABLE;
 
     qtest_writel(d->qts, table + PCI_MSIX_ENTRY_LOWER_ADDR, addr);
     qtest_writel(d->qts, table + PCI_MSIX_ENTRY_UPPER_ADDR, addr >> 32);
     qtest_writel(d->qts, table + PCI_MSIX_ENTRY_DATA, data);
     age_dev_mask_msix(d, masked);
-    age_pci_writel(d->qts, d->dev, 0, cap, PCI_MSIX_FLAGS_ENABLE << 16);
+    age_dev_enable_msix(d, true);
 }
 
 bool age_dev_msix_pending(AgeDev *d)

@@ -95,6 +95,7 @@ bool age_dev_intx(AgeDev *d);
 /* Have messages be @data, written to @addr; the vector may be masked. */
 void age_dev_use_msix(AgeDev *d, uint64_t addr, uint32_t data, bool masked);
 void age_dev_mask_msix(AgeDev *d, bool masked);
+void age_dev_enable_msix(AgeDev *d, bool on);
 
 /* Is there a message that waits for the vector to be unmasked? */
 bool age_dev_msix_pending(AgeDev *d);

@@ -142,13 +142,33 @@ static void op_read(const Action *a)
                        MEMTXATTRS_UNSPECIFIED, bytes, 1 << a->shape % 4);
 }
 
+static void write_register(unsigned reg, uint64_t value)
+{
+    Action a = { .where = reg / 8, .shape = 7, .value = value };
+
+    op_write(&a);
+}
+
 static void op_start(const Action *a)
 {
-    Action start = {
-        .where = AGE_DEVICE_CONTROL / 8, .value = AGE_DEVICE_CONTROL_START,
-    };
+    write_register(AGE_DEVICE_CONTROL, AGE_DEVICE_CONTROL_START);
+}
 
-    op_write(&start);
+/* A job that makes sense, to be spoilt by what is written before and after */
+static void op_job(const Action *a)
+{
+    write_register(AGE_DEVICE_CONTROL, AGE_DEVICE_CONTROL_STOP);
+    write_register(AGE_DEVICE_COMMAND, 1 + a->where % 4);
+    write_register(AGE_DEVICE_PATTERN, a->where / 4 % 3);
+    write_register(AGE_DEVICE_SOURCE, RAM_BASE + a->value % RAM_SIZE);
+    write_register(AGE_DEVICE_DESTINATION,
+                   RAM_BASE + (a->value >> 24) % RAM_SIZE);
+    write_register(AGE_DEVICE_LENGTH, 1 + (a->value >> 16) % (128 * KiB));
+    write_register(AGE_DEVICE_COUNT, a->shape % 16);
+    write_register(AGE_DEVICE_STRIDE, a->value >> 52);
+    write_register(AGE_DEVICE_WINDOW, a->value >> 44);
+    write_register(AGE_DEVICE_REPEAT, a->shape / 16 % 4);
+    write_register(AGE_DEVICE_CONTROL, AGE_DEVICE_CONTROL_START);
 }
 
 static void op_config(const Action *a)
@@ -288,7 +308,7 @@ static void op_migrate(const Action *a)
 static void (*const ops[])(const Action *a) = {
     op_write, op_write, op_write, op_write, op_write_some, op_read, op_start,
     op_start, op_loop, op_msix, op_config, op_reset, op_machine, op_young,
-    op_harvest, op_unplug, op_migrate,
+    op_harvest, op_unplug, op_migrate, op_job, op_job, op_loop,
 };
 
 /*
