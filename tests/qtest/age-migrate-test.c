@@ -213,6 +213,15 @@ static bool enable_postcopy(QTestState *qts)
     return qdict_haskey(response, "return");
 }
 
+/* What was sent when the guest was over there already */
+static uint64_t postcopy_bytes(QTestState *qts)
+{
+    g_autoptr(QDict) info = qtest_qmp_assert_success_ref(
+        qts, "{ 'execute': 'query-migrate' }");
+
+    return qdict_get_int(qdict_get_qdict(info, "ram"), "postcopy-bytes");
+}
+
 static void test_postcopy(void)
 {
     AgeGuest *from = start(false, false), *to = start(false, true);
@@ -236,6 +245,7 @@ static void test_postcopy(void)
     qtest_qmp_assert_success(from->qts,
                              "{ 'execute': 'migrate-start-postcopy' }");
     end_migration(from, to);
+    g_assert_cmpuint(postcopy_bytes(from->qts), >, 0);
     check_arrived(to);
     age_check_tables(from->qts);
     check_destination(to, VERY_BUSY);
