@@ -1,0 +1,221 @@
+/*
+ * Benchmark of the page tables by themselves, without a guest
+ *
+ * usage: bench-table GIB RUNS
+ *
+ * Builds a table for GIB of memory, all of it mapped by pages, and prints one
+ * line for each run of each row: its name, a tab, and the figure.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include <stdio.h>
+#include <time.h>
+#include "bitrange.h"
+#include "harvest.h"
+
+#define GIB         (1ULL << 30)
+#define REGION      (1ULL << 21)
+
+typedef struct Bench {
+    AgePageTable pt;
+    uint64_t size;
+    uint64_t pages;
+    unsigned long *young;
+} Bench;
+
+static uint64_t now_ns(void)
+{
+    struct timespec ts;
+
+    clock_gettime(CLOCK_MONOTONIC, &ts);
+    return ts.tv_sec * 1000000000ULL + ts.tv_nsec;
+}
+
+static void print_row(const char *name, double value)
+{
+    printf("%s\t%.4f\n", name, value);
+    fflush(stdout);
+}
+
+/* Map all pages.  The walker maps one of each table, and the rest is copied. */
+static void bench_init(Bench *b, const AgeFormat *fmt, uint64_t size)
+{
+    AgeGeometry geo;
+
+    b->size = size;
+    b->pages = size / AGE_PAGE_SIZE;
+    b->young = g_new0(unsigned long, b->pages / 64);
+    fmt->geometry(MAX(40, 64 - __builtin_clzll(size - 1)), 0, &geo);
+    age_pt_init(&b->pt, fmt, &geo, 0);
+    for (uint64_t gpa = 0; gpa < size; gpa += REGION) {
+        uint64_t leaf = age_make_leaf(fmt, gpa, 0, AGE_LEAF_RW);
+        AgePath path;
+
+        age_pt_map(&b->pt, gpa, leaf, 0, &path);
+        for (unsigned i = 1; i < AGE_TABLE_ENTRIES; i++) {
+            path.entry[0][i] = leaf + i * AGE_PAGE_SIZE;
+        }
+    }
+}
+
+/* Make all entries young, or those of the first @n pages of a region. */
+static void make_region_young(Bench *b, uint64_t gpa, unsigned n)
+{
+    const AgeFormat *fmt = b->pt.fmt;
+    AgePath path;
+
+    age_pt_walk(&b->pt, gpa, &path);
+    for (unsigned i = 0; i < n; i++) {
+        path.entry[0][i] |= fmt->accessed;
+    }
+    for (int h = 1; h <= b->pt.geo.root_height; h++) {
+        *path.entry[h] |= fmt->table_accessed;
+    }
+}
+
+static void make_young(Bench *b, unsigned n, unsigned stride)
+{
+    for (uint64_t gpa = 0; gpa < b->size; gpa += stride * REGION) {
+        make_region_young(b, gpa, n);
+    }
+}
+
+/* Returns the nanoseconds of one pass; checks the number of young pages. */
+static double pass(Bench *b, bool test_only, uint64_t want)
+{
+    AgeHarvest h = {
+        .lsb_gfn = b->pages - 1,
+        .test_only = test_only,
+        .young = b->young,
+    };
+    uint64_t begin = now_ns();
+    uint64_t found = 0;
+
+    age_pt_harvest(&b->pt, 0, b->size, &h);
+    begin = now_ns() - begin;
+    for (uint64_t i = 0; i < b->pages / 64; i++) {
+        found += __builtin_popcountl(b->young[i]);
+    }
+    g_assert_cmpuint(found, ==, want);
+    memset(b->young, 0, b->pages / 8);
+    return begin;
+}
+
+static void bench_passes(Bench *b)
+{
+    uint64_t sparse = (b->size / REGION + 99) / 100;
+
+    make_young(b, AGE_TABLE_ENTRIES, 1);
+    print_row("test", pass(b, true, b->pages) / b->pages);
+    print_row("test-clear", pass(b, false, b->pages) / b->pages);
+    /* The first pass over idle memory finds its parents old already. */
+    print_row("idle", pass(b, false, 0) / 1000);
+    make_young(b, 1, 100);
+    print_row("sparse-1", pass(b, false, sparse) / b->pages);
+    make_young(b, AGE_TABLE_ENTRIES, 100);
+    print_row("sparse-512", pass(b, false, sparse * 512) / b->pages);
+    make_young(b, AGE_TABLE_ENTRIES, 100);
+    print_row("sparse-512-test", pass(b, true, sparse * 512) / b->pages);
+    /* For what comes next */
+    pass(b, false, sparse * 512);
+}
+
+/* Of a thousand pages @permille are young, as far apart as can be. */
+static bool spread_has(uint64_t page, unsigned permille)
+{
+    return (page + 1) * permille / 1000 != page * permille / 1000;
+}
+
+static uint64_t make_spread(Bench *b, unsigned permille)
+{
+    uint64_t page = 0;
+
+    for (uint64_t gpa = 0; gpa < b->size; gpa += REGION) {
+        uint64_t accessed = b->pt.fmt->accessed;
+        AgePath path;
+
+        /* The parents, and the first page, which may have to be old again */
+        make_region_young(b, gpa, 1);
+        age_pt_walk(&b->pt, gpa, &path);
+        for (unsigned i = 0; i < AGE_TABLE_ENTRIES; i++, page++) {
+            if (spread_has(page, permille)) {
+                path.entry[0][i] |= accessed;
+            } else {
+                path.entry[0][i] &= ~accessed;
+            }
+        }
+    }
+    return page * permille / 1000;
+}
+
+static void bench_spread(Bench *b)
+{
+    static const unsigned permille[] = { 10, 50, 100, 250, 500, 750, 1000 };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(permille); i++) {
+        g_autofree char *name = g_strdup_printf("spread-%u", permille[i]);
+        uint64_t young = make_spread(b, permille[i]);
+
+        print_row(name, pass(b, false, young) / b->pages);
+    }
+}
+
+/* What memory and processor allow: each entry read, or changed by one atomic */
+static void bench_limits(Bench *b)
+{
+    const AgeFormat *fmt = b->pt.fmt;
+    uint64_t begin = now_ns(), sum = 0, all;
+    AgePath path;
+
+    for (uint64_t gpa = 0; gpa < b->size; gpa += REGION) {
+        age_pt_walk(&b->pt, gpa, &path);
+        for (unsigned i = 0; i < AGE_TABLE_ENTRIES; i++) {
+            sum += qatomic_read(&path.entry[0][i]);
+        }
+    }
+    all = now_ns() - begin;
+    g_assert_cmpuint(sum, !=, 0);
+    print_row("limit-read", (double)all / b->pages);
+
+    begin = now_ns();
+    for (uint64_t gpa = 0; gpa < b->size; gpa += REGION) {
+        age_pt_walk(&b->pt, gpa, &path);
+        for (unsigned i = 0; i < AGE_TABLE_ENTRIES; i++) {
+            sum += qatomic_fetch_and(&path.entry[0][i], ~fmt->accessed);
+        }
+    }
+    all = now_ns() - begin;
+    print_row("limit-atomic", (double)all / b->pages);
+}
+
+static void bench_memory(Bench *b)
+{
+    uint64_t tables = 0;
+
+    for (int h = 0; h <= b->pt.geo.root_height; h++) {
+        tables += b->pt.tables[h];
+    }
+    print_row("tables", 100.0 * tables * AGE_PAGE_SIZE / b->size);
+}
+
+int main(int argc, char **argv)
+{
+    Bench b;
+    unsigned gib = argc == 3 ? atoi(argv[1]) : 0;
+    unsigned runs = argc == 3 ? atoi(argv[2]) : 0;
+
+    if (!gib || !runs) {
+        fprintf(stderr, "usage: bench-table GIB RUNS\n");
+        return 2;
+    }
+    bench_init(&b, &age_format_ept, gib * GIB);
+    for (unsigned i = 0; i < runs; i++) {
+        bench_passes(&b);
+        bench_spread(&b);
+        bench_limits(&b);
+    }
+    bench_memory(&b);
+    return 0;
+}
