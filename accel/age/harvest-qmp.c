@@ -26,14 +26,23 @@
  *
  * @ranges: of #HarvestRange
  * @type: how their addresses are meant
+ * @dirty: it is about dirty pages, rather than young ones
+ * @fallback: fallbacks are allowed
  * @flush: what to do about TLBs
  * @format: how to tell of pages
+ * @begin_ns, @end_ns: when it began and ended to harvest
+ * @flush_pending: some vCPU had still to flush its TLB then
  */
 typedef struct HarvestCommand {
     GArray *ranges;
     AgeAddressType type;
+    bool dirty;
+    bool fallback;
     AgeFlush flush;
     AgeResultFormat format;
+    uint64_t begin_ns;
+    uint64_t end_ns;
+    bool flush_pending;
 } HarvestCommand;
 
 static void command_clear(HarvestCommand *c)
@@ -73,18 +82,33 @@ static bool parse_ranges(HarvestCommand *c, AgeRangeList *list, Error **errp)
     return true;
 }
 
-static void harvest(const HarvestCommand *c, bool dirty, bool fallback)
+static void harvest(HarvestCommand *c)
 {
+    c->begin_ns = get_clock();
     for (unsigned i = 0; i < c->ranges->len; i++) {
         HarvestRange *r = range_at(c, i);
 
-        r->dirty = dirty;
-        r->fallback = fallback;
+        r->dirty = c->dirty;
+        r->fallback = c->fallback;
         age_harvest_range(r, c->type);
     }
     if (c->flush == AGE_FLUSH_REQUEST) {
         age_vcpu_request_flush();
     }
+    c->end_ns = get_clock();
+    c->flush_pending = age_vcpu_flush_pending();
+}
+
+/* Returns false on error, with nothing harvested. */
+static bool run(HarvestCommand *c, AgeRangeList *list, bool has_flush,
+                Error **errp)
+{
+    if (!parse_ranges(c, list, errp) ||
+        !age_parse_flush(has_flush, &c->flush, errp)) {
+        return false;
+    }
+    harvest(c);
+    return true;
 }
 
 static AgeRangeResultList *young_results(const HarvestCommand *c)
@@ -116,20 +140,19 @@ AgeHarvestResult *qmp_age_test_clear_young(AgeRangeList *list,
 {
     g_auto(HarvestCommand) c = {
         .type = has_address ? address : AGE_ADDRESS_TYPE_GPA,
+        .fallback = has_fallback && fallback,
         .flush = flush,
         .format = has_format ? format : AGE_RESULT_FORMAT_BITMAP,
     };
     AgeHarvestResult *result;
 
-    if (!parse_ranges(&c, list, errp) ||
-        !age_parse_flush(has_flush, &c.flush, errp)) {
+    if (!run(&c, list, has_flush, errp)) {
         return NULL;
     }
     result = g_new0(AgeHarvestResult, 1);
-    result->begin_ns = get_clock();
-    harvest(&c, false, has_fallback && fallback);
-    result->end_ns = get_clock();
-    result->flush_pending = age_vcpu_flush_pending();
+    result->begin_ns = c.begin_ns;
+    result->end_ns = c.end_ns;
+    result->flush_pending = c.flush_pending;
     for (unsigned i = 0; i < c.ranges->len; i++) {
         result->young |= range_at(&c, i)->fallback_young;
     }
@@ -162,20 +185,19 @@ AgeDirtyResult *qmp_age_test_clear_dirty(AgeRangeList *list, bool has_address,
 {
     g_auto(HarvestCommand) c = {
         .type = has_address ? address : AGE_ADDRESS_TYPE_GPA,
+        .dirty = true,
         .flush = flush,
         .format = has_format ? format : AGE_RESULT_FORMAT_BITMAP,
     };
     AgeDirtyResult *result;
 
-    if (!parse_ranges(&c, list, errp) ||
-        !age_parse_flush(has_flush, &c.flush, errp)) {
+    if (!run(&c, list, has_flush, errp)) {
         return NULL;
     }
     result = g_new0(AgeDirtyResult, 1);
-    result->begin_ns = get_clock();
-    harvest(&c, true, false);
-    result->end_ns = get_clock();
-    result->flush_pending = age_vcpu_flush_pending();
+    result->begin_ns = c.begin_ns;
+    result->end_ns = c.end_ns;
+    result->flush_pending = c.flush_pending;
     result->ranges = dirty_results(&c);
     return result;
 }
