@@ -31,6 +31,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(AgeDevice, AGE_DEVICE)
  * @paused: the job does not go on before the machine does
  * @vm_state: subscription to starts and stops of the machine
  * @bh: does a slice of a job, or ends one of the worker's
+ * @gap: until the next slice
  * @thread: does jobs, with @worker
  * @active: the worker has a job in hands, and the BQL is free for it to take
  * @idle: signalled when @active is cleared
@@ -57,6 +58,7 @@ struct AgeDevice {
     VMChangeStateEntry *vm_state;
 
     QEMUBH *bh;
+    QEMUTimer *gap;
 
     QemuThread thread;
     bool active;

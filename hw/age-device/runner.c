@@ -11,6 +11,7 @@
 #include "qemu/lockable.h"
 #include "qemu/log.h"
 #include "qemu/rcu.h"
+#include "qemu/timer.h"
 #include "age-device.h"
 #include "trace.h"
 
@@ -20,6 +21,13 @@
  */
 #define SLICE           (1024 * 1024)
 #define PIECE_COST      4096
+
+/*
+ * And how long it is idle then, in nanoseconds.  A bottom half that is always
+ * scheduled keeps GLib from all that it does when nothing else is to be done:
+ * sockets that the main loop connects to, for a migration, would never be.
+ */
+#define GAP             (100 * SCALE_US)
 
 static bool is_busy(AgeDevice *s)
 {
@@ -88,10 +96,23 @@ static void run_slice(AgeDevice *s)
         cost += s->engine.progress.bytes - before + PIECE_COST;
     }
     if (result == AGE_ENGINE_MORE) {
-        qemu_bh_schedule(s->bh);
+        timer_mod(s->gap, qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + GAP);
     } else {
         end(s, result);
     }
+}
+
+static void gap_over(void *opaque)
+{
+    AgeDevice *s = opaque;
+
+    qemu_bh_schedule(s->bh);
+}
+
+static void cancel_slice(AgeDevice *s)
+{
+    timer_del(s->gap);
+    qemu_bh_cancel(s->bh);
 }
 
 static void main_loop_part(void *opaque)
@@ -194,7 +215,7 @@ void age_device_stop(AgeDevice *s)
         s->stopping = true;
         qatomic_set(&s->halt, true);
     } else if (is_busy(s) && !s->over) {
-        qemu_bh_cancel(s->bh);
+        cancel_slice(s);
         end(s, AGE_ENGINE_MORE);
     }
 }
@@ -205,7 +226,7 @@ void age_device_stop(AgeDevice *s)
  */
 static void put_down(AgeDevice *s)
 {
-    qemu_bh_cancel(s->bh);
+    cancel_slice(s);
     qatomic_set(&s->halt, true);
     while (s->active) {
         /* The worker may be waiting for the BQL, which this lets it have. */
@@ -257,6 +278,7 @@ void age_device_runner_init(AgeDevice *s)
     qemu_cond_init(&s->idle);
     s->bh = qemu_bh_new_guarded(main_loop_part, s,
                                 &DEVICE(s)->mem_reentrancy_guard);
+    s->gap = timer_new_ns(QEMU_CLOCK_REALTIME, gap_over, s);
     if (s->worker) {
         qemu_thread_create(&s->thread, TYPE_AGE_DEVICE, worker_thread, s,
                            QEMU_THREAD_JOINABLE);
@@ -270,6 +292,7 @@ void age_device_runner_cleanup(AgeDevice *s)
         wake_worker(s, &s->quit);
         qemu_thread_join(&s->thread);
     }
+    timer_free(s->gap);
     qemu_bh_delete(s->bh);
     qemu_cond_destroy(&s->idle);
     qemu_cond_destroy(&s->work_cond);
