@@ -30,8 +30,8 @@ OBJECT_DECLARE_SIMPLE_TYPE(AgeDevice, AGE_DEVICE)
  * @no_start: no job may start, as so many wait for the end of one
  * @paused: the job does not go on before the machine does
  * @vm_state: subscription to starts and stops of the machine
- * @bh: does a slice of a job, or ends one of the worker's
- * @gap: until the next slice
+ * @bh: ends a job of the worker's
+ * @slice: does a slice of a job
  * @thread: does jobs, with @worker
  * @active: the worker has a job in hands, and the BQL is free for it to take
  * @idle: signalled when @active is cleared
@@ -58,7 +58,7 @@ struct AgeDevice {
     VMChangeStateEntry *vm_state;
 
     QEMUBH *bh;
-    QEMUTimer *gap;
+    QEMUTimer *slice;
 
     QemuThread thread;
     bool active;

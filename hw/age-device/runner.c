@@ -1,7 +1,7 @@
 /*
  * age-device: who does a job, and when
  *
- * A bottom half does a job slice by slice, or a thread does it in one go.  Both
+ * A timer does a job slice by slice, or a thread does it in one go.  Both
  * look after each piece whether they are to put it down, so nobody waits long.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
@@ -16,18 +16,11 @@
 #include "trace.h"
 
 /*
- * What a bottom half does at a time: about a millisecond.  A piece costs
+ * What a timer does at a time: about a millisecond.  A piece costs
  * something even if it is small.
  */
 #define SLICE           (1024 * 1024)
 #define PIECE_COST      4096
-
-/*
- * And how long it is idle then, in nanoseconds.  A bottom half that is always
- * scheduled keeps GLib from all that it does when nothing else is to be done:
- * sockets that the main loop connects to, for a migration, would never be.
- */
-#define GAP             (100 * SCALE_US)
 
 static bool is_busy(AgeDevice *s)
 {
@@ -84,6 +77,16 @@ static void end_over(AgeDevice *s)
     end(s, s->result);
 }
 
+/*
+ * By a timer: a bottom half that is always scheduled keeps GLib from all that
+ * it does when nothing else is to be done.  Sockets that the main loop connects
+ * to, for a migration, would never be.
+ */
+static void next_slice(AgeDevice *s)
+{
+    timer_mod(s->slice, qemu_clock_get_ns(QEMU_CLOCK_REALTIME));
+}
+
 static void run_slice(AgeDevice *s)
 {
     AgeEngineResult result = AGE_ENGINE_MORE;
@@ -96,22 +99,27 @@ static void run_slice(AgeDevice *s)
         cost += s->engine.progress.bytes - before + PIECE_COST;
     }
     if (result == AGE_ENGINE_MORE) {
-        timer_mod(s->gap, qemu_clock_get_ns(QEMU_CLOCK_REALTIME) + GAP);
+        next_slice(s);
     } else {
         end(s, result);
     }
 }
 
-static void gap_over(void *opaque)
+/* As a guarded bottom half: the device's own DMA does not come back to it. */
+static void slice_due(void *opaque)
 {
     AgeDevice *s = opaque;
+    MemReentrancyGuard *guard = &DEVICE(s)->mem_reentrancy_guard;
+    bool engaged = guard->engaged_in_io;
 
-    qemu_bh_schedule(s->bh);
+    guard->engaged_in_io = true;
+    run_slice(s);
+    guard->engaged_in_io = engaged;
 }
 
 static void cancel_slice(AgeDevice *s)
 {
-    timer_del(s->gap);
+    timer_del(s->slice);
     qemu_bh_cancel(s->bh);
 }
 
@@ -119,9 +127,7 @@ static void main_loop_part(void *opaque)
 {
     AgeDevice *s = opaque;
 
-    if (!s->worker) {
-        run_slice(s);
-    } else if (s->over) {
+    if (s->over) {
         end_over(s);
     }
 }
@@ -186,7 +192,7 @@ static void run(AgeDevice *s)
         qatomic_set(&s->halt, false);
         wake_worker(s, &s->work);
     } else {
-        qemu_bh_schedule(s->bh);
+        next_slice(s);
     }
 }
 
@@ -278,7 +284,7 @@ void age_device_runner_init(AgeDevice *s)
     qemu_cond_init(&s->idle);
     s->bh = qemu_bh_new_guarded(main_loop_part, s,
                                 &DEVICE(s)->mem_reentrancy_guard);
-    s->gap = timer_new_ns(QEMU_CLOCK_REALTIME, gap_over, s);
+    s->slice = timer_new_ns(QEMU_CLOCK_REALTIME, slice_due, s);
     if (s->worker) {
         qemu_thread_create(&s->thread, TYPE_AGE_DEVICE, worker_thread, s,
                            QEMU_THREAD_JOINABLE);
@@ -292,7 +298,7 @@ void age_device_runner_cleanup(AgeDevice *s)
         wake_worker(s, &s->quit);
         qemu_thread_join(&s->thread);
     }
-    timer_free(s->gap);
+    timer_free(s->slice);
     qemu_bh_delete(s->bh);
     qemu_cond_destroy(&s->idle);
     qemu_cond_destroy(&s->work_cond);
