@@ -1,0 +1,190 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Those who harvest in the soak, all at once, each in a thread of its own.
+
+One is in band, the others out of band; they have masks and flushes of their
+own.  What each was told is added up, for soakcheck.py to hold against the
+counters.
+"""
+
+import base64
+import random
+import threading
+import time
+from collections import Counter
+
+import common  # noqa: F401  pylint: disable=unused-import
+
+from agelib.harvest import PAGE
+from agelib.qmp import QMPCommandError
+
+# Memory may have gone since the slots were asked for.
+GONE = "meets no memory"
+
+PACE = 0.1
+
+
+class Load:
+    """
+    All who harvest one emulator.
+
+    @tally has what they did and were told; @plain says that only the vCPUs'
+    MMU answered so far, page by page, so that nothing else was cleared.
+    """
+
+    def __init__(self, guest, seed):
+        self.guest = guest
+        self.tally = Counter()
+        self.plain = True
+        self.error = None
+        self._tally_lock = threading.Lock()
+        self._locks = []
+        self._threads = []
+        self._end = threading.Event()
+        kinds = (self.clear_all, self.test_some, self.clear_some, self.look)
+        for number, kind in enumerate(kinds, 1):
+            rng = random.Random(f"{seed} {guest.number} {number}")
+            self._locks.append(threading.Lock())
+            self._threads.append(threading.Thread(
+                target=self._run, daemon=True,
+                args=(kind, guest.qmps[number], rng, self._locks[-1])))
+
+    def start(self):
+        """They begin."""
+        for thread in self._threads:
+            thread.start()
+
+    def stop(self):
+        """They end."""
+        self._end.set()
+        for thread in self._threads:
+            thread.join()
+
+    def __enter__(self):
+        """Within, none of them has a command under way."""
+        for lock in self._locks:
+            lock.acquire()
+        return self
+
+    def __exit__(self, *_):
+        for lock in self._locks:
+            lock.release()
+
+    def check(self):
+        """Raises what one of them died of."""
+        if self.error:
+            raise self.error
+
+    def _run(self, kind, qmp, rng, lock):
+        try:
+            while not self._end.is_set():
+                with lock:
+                    kind(qmp, rng)
+                    qmp.events.clear()
+                time.sleep(rng.random() * PACE)
+        except Exception as e:  # pylint: disable=broad-except
+            self.error = self.error or e
+
+    def count(self, **what):
+        """Adds to the tally."""
+        with self._tally_lock:
+            self.tally.update(what)
+
+    # The kinds
+
+    def clear_all(self, qmp, rng):
+        """In band: makes everything old, in some format."""
+        answer = self._harvest(qmp, "young", False, {
+            "ranges": [{"start": start, "end": end}
+                       for start, end in whole_memory(qmp, False)],
+            "flush": "request", "fallback": rng.random() < 0.2,
+            "format": rng.choice(("bitmap", "runs", "count"))})
+        if answer and not all(part["handled"] for part in answer["ranges"]):
+            self.plain = False
+
+    def test_some(self, qmp, rng):
+        """Out of band: looks at some pages, and changes nothing."""
+        start, end = some_memory(qmp, rng)
+        size = ((end - start) // PAGE + 7) // 8
+        self._harvest(qmp, rng.choice(("young", "dirty")), True, {
+            "ranges": [{"start": start, "end": end,
+                        "bitmap": base64.b64encode(bytes(size)).decode()}],
+            "format": "bitmap", "flush": "none"})
+
+    def clear_some(self, qmp, rng):
+        """Out of band: makes half of some pages old, or clean."""
+        start, end = some_memory(qmp, rng)
+        mask = rng.randbytes(((end - start) // PAGE + 7) // 8)
+        self._harvest(qmp, rng.choice(("young", "young", "dirty")), True, {
+            "ranges": [{"start": start, "end": end,
+                        "bitmap": base64.b64encode(mask).decode()}],
+            "format": "bitmap", "flush": rng.choice(("none", "request"))})
+
+    def look(self, qmp, rng):
+        """Out of band: walks to some places, and asks for what there is."""
+        info = qmp.command("query-age", oob=True)
+        for _ in range(8):
+            slot = rng.choice(info["slots"])
+            gpa = slot["gpa"] + rng.randrange(slot["size"])
+            walk = qmp.command("query-age-walk", {
+                "gpa": gpa, "address-space": slot["address-space"]}, oob=True)
+            self.count(walks=1, entries=len(walk["entries"]))
+        self.count(queries=1)
+
+    def _harvest(self, qmp, what, oob, arguments):
+        """One harvest; adds up what it tells.  None if the memory has gone."""
+        try:
+            answer = qmp.command(f"age-test-clear-{what}", arguments, oob=oob)
+        except QMPCommandError as e:
+            if GONE not in e.desc:
+                raise
+            self.count(gone=1)
+            return None
+        for asked, part in zip(arguments["ranges"], answer["ranges"]):
+            found, cleared = part_pages(asked, part, part[f"{what}-pages"])
+            self.count(**{f"{what}_harvests": 1, f"{what}_found": found,
+                          f"{what}_cleared": cleared})
+        self.count(pending=answer["flush-pending"])
+        return answer
+
+
+def whole_memory(qmp, oob):
+    """The memory of the normal address space, neighbours in one."""
+    ranges = []
+    for slot in sorted(qmp.command("query-age", oob=oob)["slots"],
+                       key=lambda slot: slot["gpa"]):
+        if slot["address-space"] != "memory":
+            continue
+        start, end = slot["gpa"], slot["gpa"] + slot["size"]
+        if ranges and ranges[-1][1] == start:
+            start = ranges.pop()[0]
+        ranges.append((start, end))
+    return ranges
+
+
+def some_memory(qmp, rng):
+    """Some pages that lie side by side."""
+    start, end = rng.choice(whole_memory(qmp, True))
+    first, last = sorted(rng.randrange((end - start) // PAGE)
+                         for _ in range(2))
+    return start + first * PAGE, start + (last + 1) * PAGE
+
+
+def part_pages(asked, part, count):
+    """How many pages a range had, and how many were cleared by it."""
+    if "runs" in part:
+        found = sum(run["end"] - run["start"] for run in part["runs"]) // PAGE
+        cleared = found
+    elif "bitmap" in part:
+        pages = (asked["end"] - asked["start"]) // PAGE
+        got = int.from_bytes(base64.b64decode(part["bitmap"]), "little")
+        sent = int.from_bytes(base64.b64decode(asked["bitmap"]), "little") \
+            if "bitmap" in asked else (1 << pages) - 1
+        flipped = (sent ^ got) & ((1 << pages) - 1)
+        found, cleared = flipped.bit_count(), (flipped & sent).bit_count()
+    else:
+        found = cleared = count
+    if found != count:
+        raise ValueError(f"{found} pages are shown, {count} counted: "
+                         f"{part['start']:#x}-{part['end']:#x}")
+    return found, cleared
