@@ -4,6 +4,7 @@ Harvests: accessed bits over QMP, as sets of guest page frames.
 """
 
 import base64
+import bisect
 import time
 from dataclasses import dataclass
 
@@ -52,6 +53,23 @@ def ram_ranges(slots, space="memory"):
         else:
             ranges.append((start, end))
     return ranges
+
+
+class Slots:
+    """The slots of an address space, by guest-physical address."""
+
+    def __init__(self, slots, space):
+        self.slots = sorted((slot for slot in slots
+                             if slot["address-space"] == space),
+                            key=lambda slot: slot["gpa"])
+        self.starts = [slot["gpa"] for slot in self.slots]
+
+    def find(self, gpa):
+        """The slot that holds an address, or None."""
+        i = bisect.bisect_right(self.starts, gpa) - 1
+        if i >= 0 and gpa < self.starts[i] + self.slots[i]["size"]:
+            return self.slots[i]
+        return None
 
 
 def encode_bitmap(start, end, ones):

@@ -8,12 +8,12 @@ What has to hold in a soak whenever the guest stands still.
   many as are counted, and no more than the slots need.
 """
 
-import bisect
 import time
 
 import common  # noqa: F401  pylint: disable=unused-import
 
 from agelib.emulator import PATIENCE
+from agelib.harvest import Slots
 from agelib.tables import Dump
 from soakguest import SoakError
 
@@ -21,21 +21,8 @@ LEVEL_BITS = 9
 TABLE_SHIFT = 21        # what a table of pages maps
 
 
-class Slots:
-    """The slots of an address space, by guest-physical address."""
-
-    def __init__(self, slots, space):
-        self.slots = sorted((slot for slot in slots
-                             if slot["address-space"] == space),
-                            key=lambda slot: slot["gpa"])
-        self.starts = [slot["gpa"] for slot in self.slots]
-
-    def find(self, gpa):
-        """The slot that holds an address, or None."""
-        i = bisect.bisect_right(self.starts, gpa) - 1
-        if i >= 0 and gpa < self.starts[i] + self.slots[i]["size"]:
-            return self.slots[i]
-        return None
+class SoakSlots(Slots):
+    """Slots, and the tables that they take."""
 
     def most_tables(self, height):
         """How many tables there can be, below the root."""
@@ -141,7 +128,7 @@ class StandStill:
     @staticmethod
     def check_space(info, name, dump):
         """One address space; returns how many of its leaves are young."""
-        slots = Slots(info["slots"], name)
+        slots = SoakSlots(info["slots"], name)
         young = 0
         for entry in dump.entries():
             demand(not entry.problems, name, entry)
@@ -158,7 +145,7 @@ class StandStill:
     def check_bounds(info, dumps):
         """Tables are where slots are, and nowhere else."""
         for name, dump in dumps.items():
-            slots = Slots(info["slots"], name)
+            slots = SoakSlots(info["slots"], name)
             for level in dump.summary()[1:]:
                 most = slots.most_tables(level.height)
                 demand(level.tables <= most, f"{name}: {level}, and its slots "

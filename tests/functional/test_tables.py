@@ -9,7 +9,6 @@ nothing with the accelerator, is held against what the accelerator says: the
 slots, the walks, the harvests and the counters.
 """
 
-import bisect
 import random
 import tempfile
 import time
@@ -20,7 +19,7 @@ import common
 
 from agelib.emulator import PATIENCE
 from agelib.ept import SOFT_WRITE
-from agelib.harvest import PAGE, Harvester
+from agelib.harvest import PAGE, Harvester, Slots
 from agelib.tables import Dump
 from agelib.workload import Guest, images_present
 
@@ -34,23 +33,6 @@ RAM_TYPES = {"ept": "WB", "stage2": "WB ISH"}
 DEVICE_TYPES = {"ept": "UC", "stage2": "Device-nGnRE"}
 
 ARGS = common.parse_args(__doc__.splitlines()[1])
-
-
-class Slots:
-    """The slots of an address space, by guest-physical address."""
-
-    def __init__(self, slots, space):
-        self.slots = sorted((slot for slot in slots
-                             if slot["address-space"] == space),
-                            key=lambda slot: slot["gpa"])
-        self.starts = [slot["gpa"] for slot in self.slots]
-
-    def find(self, gpa):
-        """The slot that holds an address, or None."""
-        i = bisect.bisect_right(self.starts, gpa) - 1
-        if i >= 0 and gpa < self.starts[i] + self.slots[i]["size"]:
-            return self.slots[i]
-        return None
 
 
 def leaf_pages(leaves):
