@@ -180,6 +180,53 @@ static void test_haft_stays(void)
     age_guest_quit(g);
 }
 
+static void check_error(QDict *answer, const char *want)
+{
+    g_autoptr(QDict) error = answer;
+
+    g_assert_cmpstr(qdict_get_str(error, "desc"), ==, want);
+}
+
+/* The shape of tables is for good once there are some. */
+static void test_fixed(void)
+{
+    AgeGuest *g = age_guest_start(NULL);
+
+    check_error(qtest_qmp_assert_failure_ref(g->qts,
+        "{ 'execute': 'qom-set', 'arguments': { 'path': '/machine/age',"
+        " 'property': 'levels', 'value': 4 } }"),
+        "levels can't be changed after the start");
+    check_error(qtest_qmp_assert_failure_ref(g->qts,
+        "{ 'execute': 'qom-set', 'arguments': { 'path': '/machine/age',"
+        " 'property': 'haft', 'value': true } }"),
+        age_is_x86() ? "haft is a feature of Arm processors; EPT always has"
+                       " accessed flags in its tables"
+                     : "haft can't be changed after the start");
+    age_guest_quit(g);
+}
+
+/* A dump that can't be made: what is wrong, and the guest goes on. */
+static void test_bad_dumps(void)
+{
+    AgeGuest *g = age_guest_start(NULL);
+
+    check_error(qtest_qmp_assert_failure_ref(g->qts,
+        "{ 'execute': 'age-dump-tables', 'arguments': { 'file': '/dev/null',"
+        " 'address-space': 'moon' } }"),
+        "there is no address space 'moon'; query-age names those that have"
+        " memory");
+    check_error(qtest_qmp_assert_failure_ref(g->qts,
+        "{ 'execute': 'age-dump-tables',"
+        " 'arguments': { 'file': '/dev/full' } }"),
+        "can't write '/dev/full': No space left on device");
+    check_error(qtest_qmp_assert_failure_ref(g->qts,
+        "{ 'execute': 'age-dump-tables',"
+        " 'arguments': { 'file': '/nowhere/at/all' } }"),
+        "Could not create '/nowhere/at/all': No such file or directory");
+    age_guest_touch(g, AGE_GUEST_READ, g->memory, 1);
+    age_guest_quit(g);
+}
+
 static void add_shapes(const Shape *shapes, unsigned n)
 {
     for (unsigned i = 0; i < n; i++) {
@@ -202,6 +249,8 @@ int main(int argc, char **argv)
         qtest_add_func("age/format/haft-stays", test_haft_stays);
     }
     qtest_add_func("age/format/root-tables", test_root_tables);
+    qtest_add_func("age/format/fixed", test_fixed);
+    qtest_add_func("age/format/bad-dumps", test_bad_dumps);
 
     return g_test_run();
 }
