@@ -31,7 +31,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(AgeDevice, AGE_DEVICE)
  * @paused: the job does not go on before the machine does
  * @vm_state: subscription to starts and stops of the machine
  * @bh: ends a job of the worker's
- * @slice: does a slice of a job
+ * @slice: GLib's source that does the next slice of a job, or 0
  * @thread: does jobs, with @worker
  * @active: the worker has a job in hands, and the BQL is free for it to take
  * @idle: signalled when @active is cleared
@@ -58,7 +58,7 @@ struct AgeDevice {
     VMChangeStateEntry *vm_state;
 
     QEMUBH *bh;
-    QEMUTimer *slice;
+    guint slice;
 
     QemuThread thread;
     bool active;

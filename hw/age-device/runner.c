@@ -1,8 +1,9 @@
 /*
  * age-device: who does a job, and when
  *
- * A timer does a job slice by slice, or a thread does it in one go.  Both
- * look after each piece whether they are to put it down, so nobody waits long.
+ * The main loop does a job slice by slice, when it has nothing else to do, or a
+ * thread does it in one go.  Both look after each piece whether they are to put
+ * it down, so nobody waits long.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -11,12 +12,11 @@
 #include "qemu/lockable.h"
 #include "qemu/log.h"
 #include "qemu/rcu.h"
-#include "qemu/timer.h"
 #include "age-device.h"
 #include "trace.h"
 
 /*
- * What a timer does at a time: about a millisecond.  A piece costs
+ * What the main loop does at a time: about a millisecond.  A piece costs
  * something even if it is small.
  */
 #define SLICE           (1024 * 1024)
@@ -77,14 +77,17 @@ static void end_over(AgeDevice *s)
     end(s, s->result);
 }
 
+static gboolean slice_due(gpointer opaque);
+
 /*
- * By a timer: a bottom half that is always scheduled keeps GLib from all that
- * it does when nothing else is to be done.  Sockets that the main loop connects
- * to, for a migration, would never be.
+ * As idle work of GLib's: a bottom half, or a timer, that is always due keeps
+ * it from all its idle work, and sockets that the main loop connects to, for a
+ * migration, would never be.
  */
 static void next_slice(AgeDevice *s)
 {
-    timer_mod(s->slice, qemu_clock_get_ns(QEMU_CLOCK_REALTIME));
+    assert(!s->slice);
+    s->slice = g_idle_add(slice_due, s);
 }
 
 static void run_slice(AgeDevice *s)
@@ -106,20 +109,22 @@ static void run_slice(AgeDevice *s)
 }
 
 /* As a guarded bottom half: the device's own DMA does not come back to it. */
-static void slice_due(void *opaque)
+static gboolean slice_due(gpointer opaque)
 {
     AgeDevice *s = opaque;
     MemReentrancyGuard *guard = &DEVICE(s)->mem_reentrancy_guard;
     bool engaged = guard->engaged_in_io;
 
+    s->slice = 0;
     guard->engaged_in_io = true;
     run_slice(s);
     guard->engaged_in_io = engaged;
+    return G_SOURCE_REMOVE;
 }
 
 static void cancel_slice(AgeDevice *s)
 {
-    timer_del(s->slice);
+    g_clear_handle_id(&s->slice, g_source_remove);
     qemu_bh_cancel(s->bh);
 }
 
@@ -284,7 +289,6 @@ void age_device_runner_init(AgeDevice *s)
     qemu_cond_init(&s->idle);
     s->bh = qemu_bh_new_guarded(main_loop_part, s,
                                 &DEVICE(s)->mem_reentrancy_guard);
-    s->slice = timer_new_ns(QEMU_CLOCK_REALTIME, slice_due, s);
     if (s->worker) {
         qemu_thread_create(&s->thread, TYPE_AGE_DEVICE, worker_thread, s,
                            QEMU_THREAD_JOINABLE);
@@ -298,7 +302,6 @@ void age_device_runner_cleanup(AgeDevice *s)
         wake_worker(s, &s->quit);
         qemu_thread_join(&s->thread);
     }
-    timer_free(s->slice);
     qemu_bh_delete(s->bh);
     qemu_cond_destroy(&s->idle);
     qemu_cond_destroy(&s->work_cond);

@@ -65,13 +65,25 @@ static bool wait_migrated(QTestState *qts)
     }
 }
 
+static void begin_saving(AgeDev *d, const char *uri)
+{
+    qtest_qmp_assert_success(d->qts, "{ 'execute': 'migrate',"
+                             " 'arguments': { 'uri': %s } }", uri);
+}
+
+static void begin_loading(AgeDev *d, const char *uri)
+{
+    qtest_qmp_assert_success(d->qts, "{ 'execute': 'migrate-incoming',"
+                             " 'arguments': { 'uri': %s,"
+                             " 'exit-on-error': false } }", uri);
+}
+
 static void save(AgeDev *d)
 {
     g_autofree char *name = file_name();
     g_autofree char *uri = g_strdup_printf("file:%s", name);
 
-    qtest_qmp_assert_success(d->qts, "{ 'execute': 'migrate',"
-                             " 'arguments': { 'uri': %s } }", uri);
+    begin_saving(d, uri);
     g_assert(wait_migrated(d->qts));
 }
 
@@ -96,9 +108,7 @@ static bool load(AgeDev *d)
     g_autofree char *name = file_name();
     g_autofree char *uri = g_strdup_printf("file:%s", name);
 
-    qtest_qmp_assert_success(d->qts, "{ 'execute': 'migrate-incoming',"
-                             " 'arguments': { 'uri': %s,"
-                             " 'exit-on-error': false } }", uri);
+    begin_loading(d, uri);
     return wait_migrated(d->qts);
 }
 
@@ -294,6 +304,32 @@ static void running_finish(AgeDev *d)
     g_assert_cmphex(age_dev_get(d, AGE_DEVICE_CHECKSUM), ==, checksum(bytes));
 }
 
+/*
+ * From a machine that runs, through a socket.  The main loop connects it when
+ * nothing else is to be done: a job must not keep it from that.
+ */
+static void test_live(const void *args)
+{
+    AgeDev *from = age_dev_start(args);
+    AgeDev *to = start_incoming(from, args, false);
+    g_autofree char *name = file_name();
+    g_autofree char *uri = g_strdup_printf("unix:%s", name);
+
+    set_endless(from);
+    age_guest_cont(from->g);
+    age_dev_go(from);
+    age_dev_wait_bytes(from, 1);
+    begin_loading(to, uri);
+    begin_saving(from, uri);
+    g_assert(wait_migrated(from->qts));
+    g_assert(wait_migrated(to->qts));
+    age_dev_quit(from);
+    running_go_on(to);
+    running_finish(to);
+    age_dev_quit(to);
+    unlink(name);
+}
+
 /* Streams in which a field of the device is not what it was */
 
 enum {
@@ -449,6 +485,7 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < G_N_ELEMENTS(states); i++) {
         add(&states[i]);
     }
+    age_dev_add_test("migration/live", test_live);
     age_dev_add_test("migration/corrupted", test_corrupted);
     return g_test_run();
 }
