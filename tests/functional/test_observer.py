@@ -293,16 +293,15 @@ class Observer:
                    for page in seen.fetches]
         self.looks += 1
 
-        must = set(seen.data)
-        for frames in fetched:
-            if not frames & young:
-                must |= frames or {None}
         # There is no table before firmware has ended.
         gone = set()
         if self.guest.arch == "x86_64" and not self.tables:
             gone = X86_REMAPPED | {None}
+        must = seen.data - gone
+        for frames in fetched:
+            must |= not_young(frames or {None}, young, gone)
         others = self._used_by_processors(seen)
-        self.young.add(self.looks, young, must - gone, {
+        self.young.add(self.looks, young, must, {
             "loaded or stored": seen.data,
             "fetched": set().union(*fetched), **others})
         self.dirty.add(self.looks, dirty, seen.stores - gone, {
@@ -317,6 +316,18 @@ class Observer:
         return {"page tables": before | self.tables,
                 "descriptor tables": tables.descriptors(),
                 "seen by virtual address": set().union(*virtual)}
+
+
+def not_young(frames, young, gone):
+    """
+    The page frames of one fetched page, if none of them is young.
+
+    The plugin tells the page of QEMU's only.  Where one of its frames may
+    have gone since, it may be that one that was fetched: SeaBIOS begins in
+    ROM below 1 MiB and then has RAM there, and the same ROM stays mapped
+    below 4 GiB.
+    """
+    return set() if frames & (young | gone) else frames
 
 
 def describe(found):
