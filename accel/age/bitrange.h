@@ -1,5 +1,5 @@
 /*
- * Up to a word's worth of bits at any offset of a bitmap
+ * Up to a word's worth of bits at any offset of a bitmap, and counts of all
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -86,6 +86,41 @@ static inline void age_bits_set(unsigned long *map, uint64_t pos, uint64_t n)
         pos += chunk;
         n -= chunk;
     }
+}
+
+/**
+ * AgeBitCount: what is set in a bitmap
+ *
+ * @ones: how many bits
+ * @runs: how many stretches of them without a gap
+ */
+typedef struct AgeBitCount {
+    uint64_t ones;
+    uint64_t runs;
+} AgeBitCount;
+
+/*
+ * Count what is set in @n words.  Most words of most harvests have no young
+ * page at all, or nothing else: neither kind counts bits.
+ */
+static inline AgeBitCount age_bits_count(const unsigned long *map, size_t n)
+{
+    AgeBitCount count = {};
+    uint64_t before = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        uint64_t word = map[i];
+
+        if (word == ~0ULL) {
+            count.ones += AGE_WORD_BITS;
+            count.runs += !before;
+        } else if (word) {
+            count.ones += __builtin_popcountll(word);
+            count.runs += __builtin_popcountll(word & ~(word << 1 | before));
+        }
+        before = word >> (AGE_WORD_BITS - 1);
+    }
+    return count;
 }
 
 #endif /* ACCEL_AGE_BITRANGE_H */

@@ -120,10 +120,10 @@ static AgeRangeResultList *young_results(const HarvestCommand *c)
         HarvestRange *r = range_at(c, i);
         AgeRangeResult *result = g_new0(AgeRangeResult, 1);
 
-        result->young_pages = r->young_pages;
+        result->young_pages = r->young_count.ones;
         age_harvest_range_answer(r, c->format, &runs_left,
                                  qapi_AgeRangeResult_base(result));
-        qatomic_add(&age_state.harvested, r->young_pages);
+        qatomic_add(&age_state.harvested, r->young_count.ones);
         QAPI_LIST_APPEND(tail, result);
     }
     return list;
@@ -169,7 +169,7 @@ static AgeDirtyRangeResultList *dirty_results(const HarvestCommand *c)
         HarvestRange *r = range_at(c, i);
         AgeDirtyRangeResult *result = g_new0(AgeDirtyRangeResult, 1);
 
-        result->dirty_pages = r->young_pages;
+        result->dirty_pages = r->young_count.ones;
         age_harvest_range_answer(r, c->format, &runs_left,
                                  qapi_AgeDirtyRangeResult_base(result));
         QAPI_LIST_APPEND(tail, result);

@@ -239,7 +239,7 @@ void age_harvest_range(HarvestRange *r, AgeAddressType type)
 {
     r->young = g_new0(unsigned long, words_of(r->pages));
     age_ranges_foreach(type, r->arg->start, r->arg->end, harvest_piece, r);
-    r->young_pages = bitmap_count_one(r->young, r->pages);
+    r->young_count = age_bits_count(r->young, words_of(r->pages));
 }
 
 /* The bitmap as the seed of this interface has it: young bits flipped */
@@ -286,19 +286,6 @@ static bool result_in_memory(HarvestRange *r)
     return true;
 }
 
-static uint64_t count_runs(const HarvestRange *r)
-{
-    uint64_t runs = 0;
-    uint64_t bit = find_next_bit(r->young, r->pages, 0);
-
-    while (bit < r->pages) {
-        bit = find_next_zero_bit(r->young, r->pages, bit);
-        bit = find_next_bit(r->young, r->pages, bit);
-        runs++;
-    }
-    return runs;
-}
-
 /* Bits ascend as addresses descend, so the list is built from its end. */
 static AgeRunList *result_runs(const HarvestRange *r)
 {
@@ -321,12 +308,10 @@ static AgeRunList *result_runs(const HarvestRange *r)
 static bool set_runs(AgeRangeAnswer *answer, const HarvestRange *r,
                      uint64_t *runs_left)
 {
-    uint64_t runs = count_runs(r);
-
-    if (runs > *runs_left) {
+    if (r->young_count.runs > *runs_left) {
         return false;
     }
-    *runs_left -= runs;
+    *runs_left -= r->young_count.runs;
     answer->has_runs = true;
     answer->runs = result_runs(r);
     return true;

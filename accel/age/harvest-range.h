@@ -7,6 +7,7 @@
 #ifndef ACCEL_AGE_HARVEST_RANGE_H
 #define ACCEL_AGE_HARVEST_RANGE_H
 
+#include "bitrange.h"
 #include "ranges.h"
 
 /**
@@ -20,7 +21,7 @@
  * @memory: where the client's memory is, if the bitmap is there
  * @dirty: it is about dirty pages, rather than young ones
  * @young: bits of the young pages
- * @young_pages: how many they are
+ * @young_count: how many they are
  * @fallback: fallbacks are allowed
  * @fallback_young: a fallback found a young page
  * @answers: how each secondary MMU answered
@@ -33,7 +34,7 @@ typedef struct HarvestRange {
     const void *memory;
     bool dirty;
     unsigned long *young;
-    uint64_t young_pages;
+    AgeBitCount young_count;
     bool fallback;
     bool fallback_young;
     AgeAnswerList *answers;

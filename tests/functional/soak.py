@@ -273,10 +273,12 @@ class Soak:
 
     def balloon(self):
         """Takes memory from the guest, or gives some back."""
-        # The guest must have enough left for what is plugged into it.
-        size = self.rng.randrange(MEMORY * 15 // 16, MEMORY + 1, 1 << 20)
-        self.guest.command("balloon", {"value": size})
-        return f"{size >> 20} MiB"
+        # The guest must have enough left for what is plugged into it, and
+        # what is plugged counts.
+        memory = sum(self.guest.command("query-memory-size-summary").values())
+        taken = self.rng.randrange(0, MEMORY // 16, 1 << 20)
+        self.guest.command("balloon", {"value": memory - taken})
+        return f"{taken >> 20} MiB less"
 
     def switch(self):
         """Hardware that sets accessed bits, and hardware that does not."""

@@ -88,10 +88,15 @@ class QTest:
         self.sock.close()
 
 
-def soak_options():
+def soak_options(arch):
     """Options for the machine, beyond those of any guest of ours."""
     options = ["-m", f"{MEMORY >> 20}M,slots=8,maxmem=4G", "-S",
                "-action", "reboot=reset,panic=none"]
+    if arch == "x86_64":
+        # Linux takes what comes by ACPI one by one.  A DIMM whose pages it
+        # does not get free would keep it from all PCI devices meanwhile.
+        options += ["-global",
+                    "ICH9-LPC.acpi-pci-hotplug-with-bridge-support=off"]
     return options
 
 
@@ -130,7 +135,7 @@ class SoakGuest(Guest):
                                     for thing in self.plugged.values())
         self.declined = 0
         self.booting = True
-        self.options += soak_options()
+        self.options += soak_options(arch)
         if origin:
             self.options += ["-incoming", "defer"]
             for thing in self.plugged.values():
@@ -184,11 +189,10 @@ class SoakGuest(Guest):
         """
         Asks the guest to let something go; returns whether it did.
 
-        It may not want to, or take its time.
+        It may not want to, or take its time, or have missed it the last time.
         """
-        if name not in self.pending:
-            self.pending.add(name)
-            self._ask_for(name)
+        self.pending.add(name)
+        self._ask_for(name)
         deadline = time.monotonic() + patience
         while name in self.pending and time.monotonic() < deadline:
             time.sleep(0.05)

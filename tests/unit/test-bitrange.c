@@ -173,6 +173,53 @@ static void test_empty(void)
     g_assert_cmphex(map, ==, before);
 }
 
+/* Words of all kinds, next to each other in all ways */
+static unsigned long some_word(void)
+{
+    switch (g_test_rand_int_range(0, 5)) {
+    case 0:
+        return 0;
+    case 1:
+        return ~0UL;
+    case 2:
+        return 1UL << g_test_rand_int_range(0, 64);
+    case 3:
+        return ~0UL << g_test_rand_int_range(0, 64);
+    default:
+        return rnd64();
+    }
+}
+
+static void check_count(const unsigned long *map, size_t words)
+{
+    AgeBitCount count = age_bits_count(map, words);
+    uint64_t ones = 0, runs = 0;
+    bool before = false;
+
+    for (size_t bit = 0; bit < words * 64; bit++) {
+        bool set = get_bit(map, bit);
+
+        ones += set;
+        runs += set && !before;
+        before = set;
+    }
+    g_assert_cmpuint(count.ones, ==, ones);
+    g_assert_cmpuint(count.runs, ==, runs);
+}
+
+static void test_count(void)
+{
+    for (unsigned i = 0; i < 10000; i++) {
+        size_t words = g_test_rand_int_range(0, 9);
+        g_autofree unsigned long *map = g_new(unsigned long, words);
+
+        for (size_t j = 0; j < words; j++) {
+            map[j] = some_word();
+        }
+        check_count(map, words);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -183,5 +230,6 @@ int main(int argc, char **argv)
     g_test_add_func("/age/bitrange/all", test_all);
     g_test_add_func("/age/bitrange/any", test_any);
     g_test_add_func("/age/bitrange/empty", test_empty);
+    g_test_add_func("/age/bitrange/count", test_count);
     return g_test_run();
 }
