@@ -27,6 +27,7 @@ DIRS = ['accel/age', 'hw/age-device', 'include/accel/age', 'tests/qtest/age']
 # Single files among those of QEMU.
 FILES = [
     'configs/devices/*/age.mak',
+    'docs/devel/age*.png',
     'docs/devel/age*.rst',
     'docs/interop/age*.rst',
     'docs/specs/age*.rst',

@@ -121,7 +121,7 @@ class Program(unittest.TestCase):
             if importlib.util.find_spec("matplotlib"):
                 done = run_plots(path, folder)
                 self.assertEqual(done.returncode, 0, done.stdout)
-                png = Path(folder) / "size.png"
+                png = Path(folder) / "age-bench-size.png"
                 self.assertEqual(png.read_bytes()[1:4], b"PNG")
 
     def test_quick(self):
