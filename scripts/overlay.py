@@ -29,6 +29,7 @@ FILES = [
     'configs/devices/*/age.mak',
     'docs/devel/age*.png',
     'docs/devel/age*.rst',
+    'docs/devel/age*.rst.inc',
     'docs/interop/age*.rst',
     'docs/specs/age*.rst',
     'docs/system/age*.rst',

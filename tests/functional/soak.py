@@ -37,7 +37,7 @@ BUSY, ERROR = 1, 4
 READ = 1
 RANDOM = 2
 
-# Lines of the guest's console that are shown if something went wrong
+# Lines of what the guest said that are shown if something went wrong
 SHOWN_LINES = 200
 
 # How much more memory the emulator may have at the end than early on, in
@@ -78,9 +78,10 @@ class Soak:
     def last_words(self):
         """What the emulator and the guest said, if something went wrong."""
         common.comment(self.guest.failure("last words:"))
-        console = bytes(self.guest.console).decode(errors="replace")
-        for line in console.splitlines()[-SHOWN_LINES:]:
-            common.comment(f"| {line.rstrip()}")
+        for text in (self.guest.state(), self.guest.firmware_log(),
+                     bytes(self.guest.console).decode(errors="replace")):
+            for line in text.splitlines()[-SHOWN_LINES:]:
+                common.comment(f"| {line.rstrip()}")
 
     def say(self, text):
         """What happened, and when."""

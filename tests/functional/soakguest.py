@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import common  # noqa: F401  pylint: disable=unused-import
 
-from agelib.emulator import PATIENCE
+from agelib.emulator import PATIENCE, EmulatorError
 from agelib.qmp import QMPCommandError, QMPError
 from agelib.workload import Guest
 
@@ -142,6 +142,12 @@ class SoakGuest(Guest):
         self.declined = 0
         self.booting = True
         self.options += soak_options(arch)
+        self.firmware = folder / f"firmware-{number}"
+        if arch == "x86_64":
+            # Where SeaBIOS says what it does
+            self.options += [
+                "-chardev", f"file,id=firmware,path={self.firmware}",
+                "-device", "isa-debugcon,iobase=0x402,chardev=firmware"]
         if origin:
             self.options += ["-incoming", "defer"]
             for thing in self.plugged.values():
@@ -180,6 +186,23 @@ class SoakGuest(Guest):
         """The emulator's; what started it has become it."""
         self.check()
         return self.process.pid
+
+    def state(self):
+        """What the machine is doing, for those who have to find out why."""
+        try:
+            texts = [str(self.command("query-status"))]
+            texts += [self.command("human-monitor-command",
+                                   {"command-line": line})
+                      for line in ("info cpus", "info registers -a")]
+        except (EmulatorError, QMPError) as e:
+            texts = [str(e)]
+        return "\n".join(texts)
+
+    def firmware_log(self):
+        """What firmware said, where it says anything."""
+        if not self.firmware.exists():
+            return ""
+        return self.firmware.read_text("utf-8", "replace")
 
     # Plugging
 
