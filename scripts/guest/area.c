@@ -15,20 +15,20 @@
 #include "area.h"
 #include "console.h"
 
+#define PAGEMAP_TRIES       1000
+#define PAGEMAP_PAUSE_US    1000
+
 Area area;
 
 /* Page frames */
 
-bool pagemap_read(const void *addr, size_t count, uint64_t *pfn)
+/* The frames of some pages; false if one has none at the moment */
+static bool pagemap_try(int fd, const void *addr, size_t count, uint64_t *pfn)
 {
-    static int fd = -1;
     off_t pos = (off_t)((uintptr_t)addr / PAGE_SIZE * sizeof(uint64_t));
     ssize_t want = (ssize_t)(count * sizeof(uint64_t));
 
-    if (fd < 0) {
-        fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-    }
-    if (fd < 0 || pread(fd, pfn, (size_t)want, pos) != want) {
+    if (pread(fd, pfn, (size_t)want, pos) != want) {
         return false;
     }
     for (size_t i = 0; i < count; i++) {
@@ -41,6 +41,23 @@ bool pagemap_read(const void *addr, size_t count, uint64_t *pfn)
         }
     }
     return true;
+}
+
+/* While the kernel moves a page, which locking does not prevent, it has none. */
+bool pagemap_read(const void *addr, size_t count, uint64_t *pfn)
+{
+    static int fd = -1;
+
+    if (fd < 0) {
+        fd = open("/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    }
+    for (unsigned i = 0; fd >= 0 && i < PAGEMAP_TRIES; i++) {
+        if (pagemap_try(fd, addr, count, pfn)) {
+            return true;
+        }
+        usleep(PAGEMAP_PAUSE_US);
+    }
+    return false;
 }
 
 /* Takes the area's frames anew, and counts those that are not as before. */

@@ -139,3 +139,23 @@ end_round:
         b.eq    round
 1:      str     w10, [x21, #AGE_MB_DONE]
         b       wait
+
+/*
+ * Exceptions at EL1; VBAR_EL1 is zero.  Where memory comes and goes, QEMU may
+ * look up a page that has gone in a map in which it is something else, and
+ * answer with an external abort.  Hardware would not: go on behind the access,
+ * or where a call came from.
+ */
+#define SYNC_SAME_EL            0x200
+#define ESR_EC_SHIFT            26
+#define EC_INSTRUCTION_ABORT    0x21
+
+        .org    SYNC_SAME_EL
+        mrs     x9, esr_el1
+        lsr     x9, x9, #ESR_EC_SHIFT
+        cmp     x9, #EC_INSTRUCTION_ABORT
+        mrs     x9, elr_el1
+        add     x9, x9, #4
+        csel    x9, x30, x9, eq
+        msr     elr_el1, x9
+        eret
