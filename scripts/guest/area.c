@@ -43,7 +43,7 @@ static bool pagemap_try(int fd, const void *addr, size_t count, uint64_t *pfn)
     return true;
 }
 
-/* While the kernel moves a page, which locking does not prevent, it has none. */
+/* While the kernel moves a page, even a locked one, it has no frame. */
 bool pagemap_read(const void *addr, size_t count, uint64_t *pfn)
 {
     static int fd = -1;
