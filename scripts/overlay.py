@@ -8,12 +8,14 @@
 The checkout mirrors the places that its files have in QEMU. Each of them is a
 symbolic link in the tree, so that an edit here is an edit there, and a few
 lines are added to files of QEMU, which is what upstream would have to take.
+Some of them mend QEMU itself; see docs/devel/age-mends.rst.
 """
 
 import argparse
 import glob
 import json
 import os
+import re
 import sys
 import tempfile
 from dataclasses import astuple, dataclass
@@ -51,18 +53,38 @@ class OverlayError(Exception):
 
 @dataclass(frozen=True)
 class Hook:
-    """One line to add to one file of QEMU.
+    """What to add to one file of QEMU: mostly one line.
 
     `anchor` is a line, or several in a row, that occurs once in `file`.
     `needs` are the files of ours without which the line makes no sense.
-    `version` is the start of the QEMU versions that want it; empty: all.
+    `since` and `before` bound the QEMU versions that want it; empty: all.
+    `mend` says that it mends QEMU, which can be left out.
     """
     file: str
     where: str
     anchor: str
     line: str
     needs: str
-    version: str = ''
+    since: str = ''
+    before: str = ''
+    mend: bool = False
+
+    def fits(self, version):
+        """Whether a QEMU of that version wants it."""
+        here = version_key(version)
+        return (version_key(self.since) <= here and
+                (not self.before or here < version_key(self.before)))
+
+
+def version_key(version):
+    """Release candidates ("10.1.50") come before what they lead to."""
+    return [int(number) for number in re.findall(r'[0-9]+', version)]
+
+
+def mend_of_physmem(where, anchor, line):
+    """A hook of the mend that include/system/age-tlb-view.h explains."""
+    return Hook('system/physmem.c', where, anchor, line,
+                'include/system/age-tlb-view.h', before='11.0', mend=True)
 
 
 HOOKS = [
@@ -95,6 +117,29 @@ HOOKS = [
          'need_fallocate, ret);',
          '        age_discarded(host_startaddr, length);',
          'accel/age/meson.build include/system/age.h'),
+    # Section numbers of another memory map, see docs/devel/age-mends.rst
+    mend_of_physmem('after', '#include "system/xen-mapcache.h"',
+                    '#include "system/age-tlb-view.h"'),
+    mend_of_physmem('after', '    MemoryListener tcg_as_listener;',
+                    '    FlatView *tlb_view;'),
+    mend_of_physmem('before', '    for (;;) {\n        section = '
+                    'address_space_translate_internal('
+                    'd, addr, &addr, plen, false);',
+                    '    d = age_tlb_view_dispatch('
+                    '&cpu->cpu_ases[asidx].tlb_view,\n'
+                    '                              '
+                    'cpu->cpu_ases[asidx].as);'),
+    mend_of_physmem('before', '    assert(section_index < d->map.sections_nb);',
+                    '    d = age_tlb_view_dispatch('
+                    '&cpuas->tlb_view, cpuas->as);'),
+    mend_of_physmem('after', 'static void tcg_commit_cpu('
+                    'CPUState *cpu, run_on_cpu_data data)\n{',
+                    '    CPUAddressSpace *cpuas = data.host_ptr;\n\n'
+                    '    age_tlb_view_follow(&cpuas->tlb_view, cpuas->as);'),
+    mend_of_physmem('after', '            memory_listener_unregister('
+                    '&cpuas->tcg_as_listener);',
+                    '            g_clear_pointer(&cpuas->tlb_view, '
+                    'flatview_unref);'),
     Hook('hw/meson.build', 'after', "subdir('adc')",
          "subdir('age-device')", 'hw/age-device/meson.build'),
     Hook('hw/Kconfig', 'after', 'source adc/Kconfig',
@@ -116,6 +161,8 @@ HOOKS = [
          '   age-harvest', 'docs/interop/age-harvest.rst'),
     Hook('docs/devel/index-internals.rst', 'after', '   vfio-iommufd',
          '   age', 'docs/devel/age.rst'),
+    Hook('docs/devel/index-internals.rst', 'after', '   age',
+         '   age-mends', 'docs/devel/age-mends.rst'),
     Hook('docs/devel/index-internals.rst', 'before',
          '   writing-monitor-commands',
          '   age-performance', 'docs/devel/age-performance.rst'),
@@ -129,37 +176,45 @@ HOOKS = [
 # Text: lists of lines in, lists of lines out
 
 def positions(lines, wanted):
-    """Where the run of lines `wanted` starts in `lines`."""
-    count = len(wanted)
-    return [i for i in range(len(lines) - count + 1)
-            if lines[i:i + count] == wanted]
+    """Where the run of lines `wanted` starts in `lines`.
+
+    Releases differ in how far some are indented; that counts only if it tells
+    places apart.
+    """
+    def exact(here, there):
+        count = len(there)
+        return [i for i in range(len(here) - count + 1)
+                if here[i:i + count] == there]
+
+    return exact(lines, wanted) or exact([line.lstrip() for line in lines],
+                                         [line.lstrip() for line in wanted])
 
 
 def remove_hook(lines, hook):
-    """Take the line of `hook` out where it stands next to its anchor."""
-    anchor = hook.anchor.split('\n')
+    """Take what `hook` added out where it stands next to its anchor."""
+    anchor, added = hook.anchor.split('\n'), hook.line.split('\n')
     before = hook.where == 'before'
-    pair = [hook.line] + anchor if before else anchor + [hook.line]
+    pair = added + anchor if before else anchor + added
     for start in positions(lines, pair):
         at = start if before else start + len(anchor)
-        return lines[:at] + lines[at + 1:]
+        return lines[:at] + lines[at + len(added):]
     return lines
 
 
 def insert_hook(lines, hook):
-    """Add the line of `hook`, which must be possible in one place only."""
-    anchor = hook.anchor.split('\n')
+    """Add what `hook` has, which must be possible in one place only."""
+    anchor, added = hook.anchor.split('\n'), hook.line.split('\n')
     found = positions(lines, anchor)
     name = hook.anchor.replace('\n', '\\n').strip()
     if len(found) != 1:
         problem = 'is missing' if not found else f'occurs {len(found)} times'
         raise OverlayError(f'{hook.file}: the line "{name}" {problem},'
                            f' cannot add "{hook.line.strip()}"')
-    if hook.line in lines:
+    if positions(lines, added):
         raise OverlayError(f'{hook.file}: "{hook.line.strip()}" is there'
                            f' already, but not next to "{name}"')
     at = found[0] + (0 if hook.where == 'before' else len(anchor))
-    return lines[:at] + [hook.line] + lines[at:]
+    return lines[:at] + added + lines[at:]
 
 
 # Files
@@ -183,10 +238,11 @@ def write_text(path, text):
 class Overlay:
     """One checkout and one QEMU tree."""
 
-    def __init__(self, tree, root=ROOT, hooks=None):
+    def __init__(self, tree, root=ROOT, hooks=None, mends=True):
         self.tree = Path(tree).resolve()
         self.root = Path(root).resolve()
         self.table = HOOKS if hooks is None else hooks
+        self.mends = mends
         if not (self.tree / 'VERSION').is_file():
             raise OverlayError(f'{tree}: not a QEMU source tree (no VERSION)')
         self.version = read_text(self.tree / 'VERSION').strip()
@@ -260,7 +316,7 @@ class Overlay:
                 Path(name).is_relative_to(link) for link in links)
 
         return [hook for hook in self.table
-                if self.version.startswith(hook.version)
+                if hook.fits(self.version) and (self.mends or not hook.mend)
                 and all(is_linked(name) for name in hook.needs.split())]
 
     def recorded_hooks(self):
@@ -352,7 +408,7 @@ class Overlay:
             print(f'link {place}')
         for hook in self.wanted_hooks():
             if hook.file not in missing:
-                print(f'hook {hook.file}: {hook.line.strip()}')
+                print(f'hook {hook.file}: {" ".join(hook.line.split())}')
         for place in missing:
             print(f'not up to date: {place}')
         return not missing
@@ -363,9 +419,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     parser.add_argument('action', choices=['apply', 'revert', 'status'])
     parser.add_argument('qemu_dir', metavar='QEMU_DIR')
+    parser.add_argument('--without-mends', action='store_true',
+                        help='leave out what mends faults of QEMU itself')
     args = parser.parse_args()
     try:
-        overlay = Overlay(args.qemu_dir)
+        overlay = Overlay(args.qemu_dir, mends=not args.without_mends)
         if args.action == 'status':
             return 0 if overlay.status() else 1
         for place in getattr(overlay, args.action)():

@@ -11,6 +11,7 @@ import shutil
 import sys
 import tempfile
 import unittest
+from dataclasses import replace
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -197,11 +198,44 @@ class OverlayTest(unittest.TestCase):
             overlay.Overlay(self.root, self.root, HOOKS)
 
     def test_other_version(self):
-        later = overlay.Hook(SUBDIR.file, SUBDIR.where, SUBDIR.anchor,
-                             SUBDIR.line, SUBDIR.needs, version='11.')
-        self.overlay([later]).apply()
+        for bounds in {'since': '11.0'}, {'before': '10.0'}, \
+                {'since': '10.0.4', 'before': '10.1'}:
+            other = replace(SUBDIR, **bounds)
+            self.overlay([other]).apply()
+            self.assertEqual(self.text('accel/meson.build'),
+                             TREE['accel/meson.build'])
+
+    def test_this_version(self):
+        for bounds in {'since': '9.2', 'before': '11.0'}, \
+                {'since': '10.0'}, {'before': '10.0.4'}:
+            self.overlay([replace(SUBDIR, **bounds)]).apply()
+            self.assertIn(SUBDIR.line, self.text('accel/meson.build'))
+            self.overlay([]).apply()
+
+    def test_mends_are_left_out(self):
+        mend = replace(SUBDIR, mend=True)
+        self.overlay([mend, TABLE]).apply()
+        self.assertIn(SUBDIR.line, self.text('accel/meson.build'))
+        overlay.Overlay(self.tree, self.root, [mend, TABLE],
+                        mends=False).apply()
         self.assertEqual(self.text('accel/meson.build'),
                          TREE['accel/meson.build'])
+        self.assertIn(TABLE.line, self.text('table.hx'))
+
+    def test_several_lines(self):
+        lines = replace(SUBDIR, line="  subdir('age')\n\n  # more\n")
+        self.overlay([lines]).apply()
+        self.assertIn(lines.line, self.text('accel/meson.build'))
+        self.assertEqual(self.overlay([lines]).apply(), [])
+        self.overlay([lines]).revert()
+        self.assertEqual(snapshot(self.tree), self.stock)
+
+    def test_other_indentation(self):
+        deeper = replace(SUBDIR, anchor='      ' + SUBDIR.anchor)
+        self.overlay([deeper]).apply()
+        self.assertIn(SUBDIR.line, self.text('accel/meson.build'))
+        self.overlay([deeper]).revert()
+        self.assertEqual(snapshot(self.tree), self.stock)
 
     def test_link_goes_with_its_file(self):
         self.overlay().apply()
@@ -265,7 +299,7 @@ class RealTreeTest(unittest.TestCase):
     def test_every_anchor_is_there(self):
         real = overlay.Overlay(ROOT / 'qemu-src')
         hooks = [hook for hook in overlay.HOOKS
-                 if real.version.startswith(hook.version)]
+                 if hook.fits(real.version)]
         real.edits(hooks)
 
 
