@@ -51,7 +51,8 @@ class Emulator:
 
     @arch picks the emulator; @options are its command line without
     accelerator, display and channels; @monitors says how many QMP
-    connections there are.
+    connections there are.  What is put into ``environment`` before the start is
+    added to our own.
     """
 
     def __init__(self, arch, options, accel="age", monitors=1):
@@ -59,6 +60,7 @@ class Emulator:
         self.accel = accel
         self.options = [str(option) for option in options]
         self.monitors = monitors
+        self.environment = {}
         self.process = None
         self.serial = None
         self.qmps = []
@@ -171,6 +173,7 @@ class Emulator:
             self.process = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=self._stderr,
                 stderr=self._stderr, start_new_session=True,
+                env=os.environ | self.environment,
                 pass_fds=[sock.fileno() for sock in theirs])
         finally:
             for sock in theirs:

@@ -90,6 +90,35 @@ bool pci_find(PciDevice *pci, uint16_t vendor, uint16_t device)
     return search(pci, has_ids, &ids);
 }
 
+typedef struct Found {
+    PciDevice *pci;
+    unsigned max;
+    unsigned count;
+    uint32_t ids;
+} Found;
+
+/* Takes what fits over, and has the search go on behind it. */
+static bool take(const PciDevice *pci, void *opaque)
+{
+    Found *found = opaque;
+
+    if (found->count < found->max && has_ids(pci, &found->ids) &&
+        pci_open(&found->pci[found->count], pci->name)) {
+        found->count++;
+    }
+    return false;
+}
+
+unsigned pci_find_all(PciDevice *pci, unsigned max, uint16_t vendor,
+                      uint16_t device)
+{
+    Found found = { pci, max, 0, (uint32_t)device << 16 | vendor };
+    PciDevice none;
+
+    search(&none, take, &found);
+    return found.count;
+}
+
 void pci_close(PciDevice *pci)
 {
     close(pci->config);

@@ -18,6 +18,7 @@
 #define PCI_COMMAND_MASTER      0x0004
 #define PCI_COMMAND_NO_INTX     0x0400
 #define PCI_STATUS              0x06
+#define PCI_BAR0                0x10
 #define PCI_STATUS_INTX         0x0008
 
 /* A part of a table that a device has for its driver */
@@ -44,6 +45,10 @@ typedef struct Msix {
 
 /* The first device with these IDs; to be closed. */
 bool pci_find(PciDevice *pci, uint16_t vendor, uint16_t device);
+
+/* Up to @max devices with these IDs, in no order; how many there are. */
+unsigned pci_find_all(PciDevice *pci, unsigned max, uint16_t vendor,
+                      uint16_t device);
 void pci_close(PciDevice *pci);
 
 /* Whether the kernel still knows a device of this name. */

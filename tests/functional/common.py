@@ -5,7 +5,9 @@ What the functional tests share: the way to agelib, and the command line.
 
 import argparse
 import os
+import struct
 import sys
+import tempfile
 import unittest
 from pathlib import Path
 
@@ -14,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 # pylint: disable=wrong-import-position
 import tap  # noqa: E402
+from agelib.emulator import build_dir  # noqa: E402
 
 
 def parse_args(description):
@@ -38,6 +41,37 @@ def parse_args(description):
 def comment(text):
     """Something to know that is no result."""
     print(f"# {text}", flush=True)
+
+
+class Widen:
+    """
+    Has the threads of an emulator hesitate: ``tests/preload/widen.c``.
+
+    To be used in a ``with`` statement around the emulator, to which it gives its
+    ``environment``.
+    """
+
+    def __init__(self):
+        # pylint: disable=consider-using-with
+        self.file = tempfile.NamedTemporaryFile(prefix="age-widen-")
+        self.set()
+        library = build_dir() / "tests/preload/widen.so"
+        if not library.exists():
+            raise RuntimeError(f"there is no {library}: build it first")
+        self.environment = {"LD_PRELOAD": str(library),
+                            "AGE_WIDEN_FILE": self.file.name}
+
+    def set(self, wait_us=0, wake_us=0):
+        """From now on, these are the delays."""
+        self.file.seek(0)
+        self.file.write(struct.pack("=II", wait_us, wake_us))
+        self.file.flush()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
 
 
 def run_classes(classes, only):
