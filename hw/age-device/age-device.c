@@ -185,7 +185,7 @@ static void age_device_instance_init(Object *obj)
     /* It is a conventional device where there is no PCI Express. */
     PCI_DEVICE(obj)->cap_present |= QEMU_PCI_CAP_EXPRESS;
     s->test_clear_young = true;
-    age_engine_init(&s->engine, PCI_DEVICE(obj));
+    age_engine_init(&s->engine);
 }
 
 static void age_device_instance_finalize(Object *obj)

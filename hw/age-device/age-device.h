@@ -22,7 +22,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(AgeDevice, AGE_DEVICE)
  *
  * @mmio: BAR 0
  * @test_clear_young: property: the MMU answers for single pages
- * @worker: property: jobs are done in a thread
+ * @worker: property: jobs are done in a thread, where that can be
  * @engine: the job
  * @status: the status register
  * @irq_status: interrupt causes that wait for the guest
@@ -87,6 +87,9 @@ void age_device_irq_update(AgeDevice *s);
 
 void age_device_runner_init(AgeDevice *s);
 void age_device_runner_cleanup(AgeDevice *s);
+
+/* Are jobs done in a thread?  Not behind an IOMMU. */
+bool age_device_has_worker(AgeDevice *s);
 
 /* Begin a job, unless there is one. */
 void age_device_start(AgeDevice *s);

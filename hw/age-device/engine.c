@@ -14,9 +14,8 @@ static uint64_t param(AgeEngine *e, unsigned reg)
     return *age_engine_param(e, reg);
 }
 
-void age_engine_init(AgeEngine *e, PCIDevice *pdev)
+void age_engine_init(AgeEngine *e)
 {
-    e->pdev = pdev;
     e->buffer = g_malloc(AGE_DEVICE_PIECE);
     qemu_mutex_init(&e->lock);
     age_engine_reset(e);
@@ -104,21 +103,11 @@ static uint64_t step_offset(AgeEngine *e, uint64_t step)
 static bool dma(AgeEngine *e, AgeProgress *p, uint64_t addr, uint64_t size,
                 bool write)
 {
-    /*
-     * Memory only: what registers of devices would do, those of this one
-     * included, could come back here, up to unplugging it.
-     */
-    MemTxAttrs attrs = { .memory = 1 };
-    MemTxResult result;
-
-    age_dma_access(e->mmu, addr, size, write);
-    result = pci_dma_rw(e->pdev, addr, e->buffer, size,
-                        write ? DMA_DIRECTION_FROM_DEVICE :
-                        DMA_DIRECTION_TO_DEVICE, attrs);
-    if (result != MEMTX_OK) {
-        p->error_address = addr;
+    if (age_dma_rw(e->mmu, addr, e->buffer, size, write)) {
+        return true;
     }
-    return result == MEMTX_OK;
+    p->error_address = addr;
+    return false;
 }
 
 static bool dma_in(AgeEngine *e, AgeProgress *p, uint64_t addr, uint64_t size)

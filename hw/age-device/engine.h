@@ -8,7 +8,6 @@
 #define HW_AGE_DEVICE_ENGINE_H
 
 #include "qemu/thread.h"
-#include "hw/pci/pci_device.h"
 #include "system/age-dma.h"
 #include "regs.h"
 
@@ -39,7 +38,6 @@ typedef struct AgeProgress {
 /**
  * AgeEngine: a job
  *
- * @pdev: the device whose DMA it is
  * @mmu: the device's second stage
  * @param: the registers that say what to do; constant as long as it is done
  * @lock: protects @progress, which only the thread that does the job changes
@@ -47,7 +45,6 @@ typedef struct AgeProgress {
  * @buffer: for one piece
  */
 typedef struct AgeEngine {
-    PCIDevice *pdev;
     AgeDMA *mmu;
     uint64_t param[AGE_DEVICE_NUM_PARAMS];
     QemuMutex lock;
@@ -79,7 +76,7 @@ typedef enum AgeEngineResult {
 } AgeEngineResult;
 
 /* @e->mmu is for the caller to set before the first piece. */
-void age_engine_init(AgeEngine *e, PCIDevice *pdev);
+void age_engine_init(AgeEngine *e);
 void age_engine_cleanup(AgeEngine *e);
 
 /* Back to the reset values of all registers; no job is being done. */
@@ -88,7 +85,10 @@ void age_engine_reset(AgeEngine *e);
 /* Begin the job from the start. */
 void age_engine_begin(AgeEngine *e);
 
-/* Do a piece of the job: at most %AGE_DEVICE_PIECE bytes of one step. */
+/*
+ * Do a piece of the job: at most %AGE_DEVICE_PIECE bytes of one step.  For the
+ * thread, and for what an IOMMU may do to the caller, see age_dma_rw().
+ */
 AgeEngineResult age_engine_piece(AgeEngine *e);
 
 /* How far it is; for any thread */

@@ -47,7 +47,7 @@ static bool is_param(hwaddr reg)
 
 static uint64_t features(AgeDevice *s)
 {
-    return (s->worker ? AGE_DEVICE_FEATURE_WORKER : 0) |
+    return (age_device_has_worker(s) ? AGE_DEVICE_FEATURE_WORKER : 0) |
            (s->test_clear_young ? AGE_DEVICE_FEATURE_YOUNG : 0);
 }
 
@@ -146,8 +146,13 @@ static void write_register(AgeDevice *s, hwaddr reg, uint64_t value,
 
 static uint64_t mmio_read(void *opaque, hwaddr addr, unsigned size)
 {
-    uint64_t value = read_register(opaque, addr & ~7);
+    uint64_t value;
 
+    if (!qdev_is_realized(DEVICE(opaque))) {
+        /* A vCPU was on its way here while the device was unplugged. */
+        return -1;
+    }
+    value = read_register(opaque, addr & ~7);
     value = extract64(value, addr % 8 * 8, size * 8);
     trace_age_device_read(addr, size, value);
     return value;
@@ -161,7 +166,7 @@ static void mmio_write(void *opaque, hwaddr addr, uint64_t value,
 
     trace_age_device_write(addr, size, value);
     if (!qdev_is_realized(DEVICE(opaque))) {
-        /* A vCPU was on its way here while the device was unplugged. */
+        /* Likewise */
         return;
     }
     write_register(opaque, addr & ~7, value << shift & mask, mask);

@@ -5,6 +5,12 @@
  * thread does it in one go.  Both look after each piece whether they are to put
  * it down, so nobody waits long.
  *
+ * The thread does without the BQL, and so without QEMU's models of IOMMUs:
+ * those raise interrupts and change the memory layout from within a
+ * translation.  What is more, an access has to be done before the guest is told
+ * that the IOMMU has forgotten the address, and the BQL sees to this.  So the
+ * jobs of a device that is behind an IOMMU are the main loop's.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
@@ -12,6 +18,7 @@
 #include "qemu/lockable.h"
 #include "qemu/log.h"
 #include "qemu/rcu.h"
+#include "exec/address-spaces.h"
 #include "age-device.h"
 #include "trace.h"
 
@@ -90,6 +97,10 @@ static void next_slice(AgeDevice *s)
     s->slice = g_idle_add(slice_due, s);
 }
 
+/*
+ * An IOMMU that refuses a piece may raise an interrupt, which is a write to an
+ * address of the guest's choice: it could reset the device, or unplug it.
+ */
 static void run_slice(AgeDevice *s)
 {
     AgeEngineResult result = AGE_ENGINE_MORE;
@@ -101,7 +112,10 @@ static void run_slice(AgeDevice *s)
         result = age_engine_piece(&s->engine);
         cost += s->engine.progress.bytes - before + PIECE_COST;
     }
-    if (result == AGE_ENGINE_MORE) {
+    if (!is_busy(s)) {
+        /* Nothing is to be seen of the job that was dropped. */
+        age_engine_begin(&s->engine);
+    } else if (result == AGE_ENGINE_MORE) {
         next_slice(s);
     } else {
         end(s, result);
@@ -115,10 +129,13 @@ static gboolean slice_due(gpointer opaque)
     MemReentrancyGuard *guard = &DEVICE(s)->mem_reentrancy_guard;
     bool engaged = guard->engaged_in_io;
 
+    /* It may be unplugged meanwhile, which nobody else might survive. */
+    object_ref(s);
     s->slice = 0;
     guard->engaged_in_io = true;
     run_slice(s);
     guard->engaged_in_io = engaged;
+    object_unref(s);
     return G_SOURCE_REMOVE;
 }
 
@@ -190,9 +207,15 @@ static void wake_worker(AgeDevice *s, bool *what)
 
 /* Either */
 
+bool age_device_has_worker(AgeDevice *s)
+{
+    return s->worker && pci_device_iommu_address_space(PCI_DEVICE(s)) ==
+                        &address_space_memory;
+}
+
 static void run(AgeDevice *s)
 {
-    if (s->worker) {
+    if (age_device_has_worker(s)) {
         s->active = true;
         qatomic_set(&s->halt, false);
         wake_worker(s, &s->work);

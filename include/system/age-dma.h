@@ -29,27 +29,46 @@ AgeDMA *age_dma_new(const char *name, AddressSpace *as, Error **errp);
 
 /**
  * age_dma_free: unsubscribe, and free the MMU when nobody uses it any more
- * @dma: the MMU; no access is under way, and none will come.  Harvests may be
+ * @dma: the MMU.  No access is under way, but for one that an IOMMU refuses at
+ *     this moment, and none will come.  Harvests may be under way
  *
  * Context: BQL held.  Does not wait.
  */
 void age_dma_free(AgeDMA *dma);
 
 /**
- * age_dma_access: the device accesses memory
+ * age_dma_rw: the device reads or writes memory
  * @dma: the MMU
  * @addr: bus address
- * @size: bytes, not 0
+ * @buf: where to put what is read, or what is written
+ * @size: bytes
  * @write: it writes
  *
- * Sets the accessed bits of the pages, and the dirty bits for a write, as the
- * device's page walker does before the access.  The access itself is up to the
- * caller.  Addresses without memory are passed over.
+ * Goes from page to page, upwards.  Each is translated once: by the IOMMU, if
+ * one is between the device and memory, and by the MMU's own table.  If there
+ * is RAM, and all permit the access, the page is marked accessed, and dirty for
+ * a write, and is then accessed.  At the first page that can't be accessed it
+ * ends.  So the pages before that were marked and accessed, and it and those
+ * behind were neither.  Two exceptions: RAM that is no whole page, or beyond
+ * what the table can translate, is accessed without a mark, as nobody can ask
+ * for it; and while another page takes the place of one, the mark may be on the
+ * new page for an access to the old.
  *
- * Context: one thread at a time for each MMU, which must be known to RCU; with
- *     or without the BQL.
+ * Registers of devices are not RAM, nor is flash.  What is read-only can be
+ * read.
+ *
+ * Returns: whether all could be accessed.
+ * Context: one thread at a time for each MMU, which must be known to RCU.
+ *     Neither takes the BQL nor waits for who holds it.  Without the BQL it
+ *     does not ask an IOMMU, as QEMU's models of them need it: what is behind
+ *     one can't be accessed then.  With the BQL held, an IOMMU that refuses may
+ *     raise an interrupt before this returns, and that may do anything, down to
+ *     unplugging the device: the caller holds a reference to what @addr, @buf
+ *     and @dma came from, and looks again at its state.  @dma itself may be
+ *     given to age_dma_free() meanwhile.
  */
-void age_dma_access(AgeDMA *dma, hwaddr addr, uint64_t size, bool write);
+bool age_dma_rw(AgeDMA *dma, hwaddr addr, void *buf, uint64_t size,
+                bool write);
 
 /**
  * age_dma_set_test_clear_young: can the MMU answer for single pages?

@@ -177,6 +177,56 @@ static void test_own_bar(const void *args)
     age_dev_quit(d);
 }
 
+/* The page at @addr is not accessed in this way, and does not become young. */
+static void check_forbidden(AgeDev *d, unsigned command, uint64_t addr)
+{
+    uint64_t before = qtest_readq(d->qts, addr);
+
+    age_dev_setup(d, command, addr, AGE_PAGE, 1);
+    age_dev_set(d, AGE_DEVICE_FILL, ~before);
+    age_dev_fail(d, AGE_DEVICE_CODE_DMA);
+    g_assert_cmphex(age_dev_get(d, AGE_DEVICE_ERROR_ADDRESS), ==, addr);
+    g_assert_cmphex(qtest_readq(d->qts, addr), ==, before);
+    age_dev_check_young(d, age_pages_new());
+}
+
+/* i440FX: which accesses to 16 KiB from 0xc0000 on, and behind, reach memory */
+#define I440FX_PAM1         0x5a
+#define PAM_READ            0x11
+#define PAM_READ_WRITE      0x33
+#define PAM1_ADDRESS        0xc0000
+
+static void check_shadow(AgeDev *d)
+{
+    GArray *want = age_pages_new();
+
+    age_pci_writeb(d->qts, 0, 0, I440FX_PAM1, PAM_READ_WRITE);
+    qtest_writeq(d->qts, PAM1_ADDRESS, 0x1234);
+    age_pci_writeb(d->qts, 0, 0, I440FX_PAM1, PAM_READ);
+    check_forbidden(d, AGE_DEVICE_COMMAND_WRITE, PAM1_ADDRESS);
+    check_forbidden(d, AGE_DEVICE_COMMAND_FILL, PAM1_ADDRESS);
+    age_dev_setup(d, AGE_DEVICE_COMMAND_READ, PAM1_ADDRESS, 8, 1);
+    age_dev_do(d);
+    age_pages_add(want, PAM1_ADDRESS, 1, 0);
+    age_dev_check_young(d, want);
+}
+
+/* What can't be written; and what is read by code of a device's */
+static void test_read_only(const void *args)
+{
+    AgeDev *d = age_dev_start(args);
+
+    check_forbidden(d, AGE_DEVICE_COMMAND_WRITE, age_arch()->code);
+    check_forbidden(d, AGE_DEVICE_COMMAND_FILL, age_arch()->code);
+    if (age_is_x86()) {
+        check_shadow(d);
+    } else {
+        /* Flash */
+        check_forbidden(d, AGE_DEVICE_COMMAND_READ, age_arch()->code);
+    }
+    age_dev_quit(d);
+}
+
 static void test_no_master(const void *args)
 {
     AgeDev *d = age_dev_start(args);
@@ -206,6 +256,7 @@ int main(int argc, char **argv)
     age_dev_add_test("windows", test_windows);
     age_dev_add_test("long", test_long);
     age_dev_add_test("own-bar", test_own_bar);
+    age_dev_add_test("read-only", test_read_only);
     age_dev_add_test("no-master", test_no_master);
     return g_test_run();
 }

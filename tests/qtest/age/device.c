@@ -38,7 +38,7 @@ AgeDev *age_dev_start(const char *args)
 
 void age_dev_enable(AgeDev *d)
 {
-    uint64_t window = age_board_pci_window(0);
+    uint64_t window = age_board_pci_window(d->window);
 
     age_pci_writel(d->qts, d->dev, 0, PCI_BASE_ADDRESS_0, window);
     age_pci_writel(d->qts, d->dev, 0, PCI_BASE_ADDRESS_1, window + 0x1000);

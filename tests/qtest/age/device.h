@@ -21,6 +21,7 @@
  * @g: the guest, which is stopped; NULL if there is none
  * @qts: its QEMU
  * @dev: number of the device, see AGE_PCI_DEV()
+ * @window: which window of age_board_pci_window() has its registers
  * @bar: address of its registers
  * @memory: memory for DMA, that nobody else uses
  * @end: address behind the last byte of it
@@ -29,6 +30,7 @@ typedef struct AgeDev {
     AgeGuest *g;
     QTestState *qts;
     unsigned dev;
+    unsigned window;
     uint64_t bar;
     uint64_t memory;
     uint64_t end;

@@ -126,6 +126,29 @@ void age_virtio_ask(AgeVirtio *v, unsigned queue, const void *data,
     guest_free(&v->alloc, buffer);
 }
 
+void age_virtio_lend(AgeVirtio *v, unsigned queue, uint64_t gpa, uint32_t size,
+                     unsigned count)
+{
+    QVirtQueue *vq = v->queue[queue];
+
+    for (unsigned i = 0; i < count; i++) {
+        uint32_t head = qvirtqueue_add(v->qts, vq, gpa + i * size, size, true,
+                                       false);
+
+        qvirtqueue_kick(v->qts, &v->pci.vdev, vq, head);
+    }
+}
+
+unsigned age_virtio_returned(AgeVirtio *v, unsigned queue)
+{
+    unsigned count = 0;
+
+    while (qvirtqueue_get_buf(v->qts, v->queue[queue], NULL, NULL)) {
+        count++;
+    }
+    return count;
+}
+
 void age_virtio_offer(AgeVirtio *v, unsigned queue, uint64_t gpa,
                       uint32_t size)
 {

@@ -39,6 +39,15 @@ void age_virtio_send(AgeVirtio *v, unsigned queue, const void *data,
 void age_virtio_ask(AgeVirtio *v, unsigned queue, const void *data,
                     size_t size, void *answer, size_t answer_size);
 
+/*
+ * Give the device @count buffers of @size bytes, from @gpa on, to write to when
+ * it likes; and how many came back since that or since this was asked last.
+ * The queue serves nothing else.
+ */
+void age_virtio_lend(AgeVirtio *v, unsigned queue, uint64_t gpa, uint32_t size,
+                     unsigned count);
+unsigned age_virtio_returned(AgeVirtio *v, unsigned queue);
+
 /* Offer the device guest memory to write to, and wait until it gives it back */
 void age_virtio_offer(AgeVirtio *v, unsigned queue, uint64_t gpa,
                       uint32_t size);
