@@ -6,6 +6,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
+#include "qemu/main-loop.h"
 #include "harvest.h"
 #include "mmu.h"
 #include "trace.h"
@@ -177,8 +178,18 @@ static void mmu_invalidate(AgeNotifier *n, uint64_t start, uint64_t end)
     }
 }
 
-static void mmu_free(AgeMMU *mmu)
+/* The tables are gone; RCU callbacks run with the BQL held. */
+static void mmu_freed(AgeMMU *mmu)
 {
+    mmu->freed(mmu);
+}
+
+/* In the reaper's thread: there may be tables for all of the guest's memory. */
+static void mmu_free(AgeReap *reap)
+{
+    AgeMMU *mmu = container_of(reap, AgeMMU, reap);
+
+    assert(!bql_locked());
     for (unsigned i = 0; i < mmu->num_spaces; i++) {
         age_pt_destroy(&mmu->space[i]->pt);
         g_free(mmu->space[i]->mem.slots);
@@ -187,18 +198,23 @@ static void mmu_free(AgeMMU *mmu)
     }
     g_rw_lock_clear(&mmu->lock);
     g_mutex_clear(&mmu->zap_lock);
-    mmu->freed(mmu);
+    call_rcu(mmu, mmu_freed, rcu);
+}
+
+static void mmu_reap(AgeMMU *mmu)
+{
+    age_reap(&mmu->reap, mmu_free);
 }
 
 /*
- * Until now mmu_invalidate() may have been called, and what it zapped is freed
- * by callbacks of its own, which come before one that is asked for now.
+ * Until now mmu_invalidate() may have been called.  What it zapped goes to the
+ * reaper by callbacks of its own, which come before one that is asked for now.
  */
 static void mmu_release(AgeNotifier *n)
 {
     AgeMMU *mmu = container_of(n, AgeMMU, notifier);
 
-    call_rcu(mmu, mmu_free, rcu);
+    call_rcu(mmu, mmu_reap, rcu);
 }
 
 static const AgeNotifierOps mmu_notifier_ops = {

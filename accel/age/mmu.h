@@ -8,6 +8,7 @@
 #define ACCEL_AGE_MMU_H
 
 #include "ptable.h"
+#include "reaper.h"
 #include "slots.h"
 #include "system/age.h"
 
@@ -34,7 +35,7 @@ typedef struct AgeAddressSpace {
 /**
  * AgeMMU: a secondary MMU in the sense of the notifier chain
  *
- * @rcu: for its end
+ * @rcu, @reap: for its end
  * @notifier: its subscription
  * @zap_lock: held to take mappings away, as age_pt_zap() demands.  Mostly that
  *     happens with the BQL held, but not if memory is discarded by migration
@@ -58,6 +59,7 @@ typedef struct AgeAddressSpace {
  */
 struct AgeMMU {
     struct rcu_head rcu;
+    AgeReap reap;
     AgeNotifier notifier;
     GMutex zap_lock;
     GRWLock lock;

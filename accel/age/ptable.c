@@ -8,6 +8,7 @@
 #include "qemu/atomic.h"
 #include "qemu/rcu.h"
 #include "ptable.h"
+#include "reaper.h"
 #include "table-pool.h"
 
 /*
@@ -264,11 +265,12 @@ typedef struct AgeUnhooked {
 } AgeUnhooked;
 
 /*
- * What one call of age_pt_zap() unhooked, to be freed after a grace period;
- * @unhooked is NULL if that is nothing
+ * What one call of age_pt_zap() unhooked, to be freed by the reaper after a
+ * grace period; @unhooked is NULL if that is nothing
  */
 typedef struct AgeGarbage {
     struct rcu_head rcu;
+    AgeReap reap;
     AgePageTable *pt;
     GArray *unhooked;
 } AgeGarbage;
@@ -308,9 +310,9 @@ static void free_tree(AgePageTable *pt, uint64_t *table, unsigned entries,
     qatomic_sub(&pt->tables[height], entries / AGE_TABLE_ENTRIES);
 }
 
-static void garbage_free(struct rcu_head *head)
+static void garbage_free(AgeReap *reap)
 {
-    AgeGarbage *g = container_of(head, AgeGarbage, rcu);
+    AgeGarbage *g = container_of(reap, AgeGarbage, reap);
 
     for (unsigned i = 0; i < g->unhooked->len; i++) {
         AgeUnhooked *u = &g_array_index(g->unhooked, AgeUnhooked, i);
@@ -320,6 +322,14 @@ static void garbage_free(struct rcu_head *head)
     }
     g_array_unref(g->unhooked);
     g_free(g);
+}
+
+/* The grace period is over.  A tree may be large, so it is not freed here. */
+static void garbage_reap(struct rcu_head *head)
+{
+    AgeGarbage *g = container_of(head, AgeGarbage, rcu);
+
+    age_reap(&g->reap, garbage_free);
 }
 
 /*
@@ -438,7 +448,7 @@ void age_pt_zap(AgePageTable *pt, uint64_t start, uint64_t end)
         AgeGarbage *copy = g_new(AgeGarbage, 1);
 
         *copy = g;
-        call_rcu1(&copy->rcu, garbage_free);
+        call_rcu1(&copy->rcu, garbage_reap);
     }
 }
 

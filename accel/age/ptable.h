@@ -26,6 +26,8 @@
  *
  * A table that was unhooked is freed after a grace period, so whoever still
  * walks in it does no harm: what it installs or sets there is gone with it.
+ * That is done by the reaper (reaper.h), as it takes time with the size of the
+ * tree, and RCU callbacks run with the BQL held.
  *
  * @fmt: format of the entries
  * @geo: how much it translates, and height and width of the root
@@ -72,8 +74,10 @@ void age_pt_init(AgePageTable *pt, const AgeFormat *fmt,
 
 /**
  * age_pt_destroy: free all of a table
- * @pt: the table.  Its last user is gone, and the callbacks of every
- *     age_pt_zap() have run: call this from an RCU callback of the owner
+ * @pt: the table.  Its last user is gone, and what every age_pt_zap() unhooked
+ *     is freed: have an RCU callback of the owner ask the reaper for this
+ *
+ * Context: takes time with the size of the table, so no lock may be held.
  */
 void age_pt_destroy(AgePageTable *pt);
 

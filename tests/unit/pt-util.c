@@ -63,10 +63,62 @@ const char *__tsan_default_suppressions(void)
 }
 #endif
 
-void settle(void)
+/* The reaper has come to the gate.  It does one thing after the other. */
+static void gate_reached(AgeReap *reap)
+{
+    Gate *gate = container_of(reap, Gate, reap);
+
+    qemu_mutex_lock(&gate->lock);
+    gate->reached = true;
+    qemu_cond_signal(&gate->changed);
+    while (!gate->open) {
+        qemu_cond_wait(&gate->changed, &gate->lock);
+    }
+    gate->passed = true;
+    qemu_cond_signal(&gate->changed);
+    qemu_mutex_unlock(&gate->lock);
+}
+
+static void gate_wait(Gate *gate, const bool *until)
+{
+    qemu_mutex_lock(&gate->lock);
+    while (!*until) {
+        qemu_cond_wait(&gate->changed, &gate->lock);
+    }
+    qemu_mutex_unlock(&gate->lock);
+}
+
+void gate_close(Gate *gate)
+{
+    *gate = (Gate) {};
+    qemu_mutex_init(&gate->lock);
+    qemu_cond_init(&gate->changed);
+    age_reap(&gate->reap, gate_reached);
+    gate_wait(gate, &gate->reached);
+}
+
+void gate_open(Gate *gate)
+{
+    qemu_mutex_lock(&gate->lock);
+    gate->open = true;
+    qemu_cond_signal(&gate->changed);
+    qemu_mutex_unlock(&gate->lock);
+    gate_wait(gate, &gate->passed);
+}
+
+void run_callbacks(void)
 {
     rcu_barrier();
     tsan_acquire_rcu();
+}
+
+void settle(void)
+{
+    Gate gate;
+
+    run_callbacks();
+    gate_close(&gate);
+    gate_open(&gate);
 }
 
 void shape_free(AgePageTable *pt)

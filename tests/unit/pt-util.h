@@ -9,7 +9,25 @@
 #ifndef TESTS_UNIT_PT_UTIL_H
 #define TESTS_UNIT_PT_UTIL_H
 
+#include "qemu/thread.h"
 #include "ptable.h"
+#include "reaper.h"
+
+/**
+ * Gate: holds the reaper up, for as long as it is closed
+ *
+ * @reap: the reaper comes by through this
+ * @lock: protects the rest; @changed is signalled with it
+ * @reached, @open, @passed: how far it is
+ */
+typedef struct Gate {
+    AgeReap reap;
+    QemuMutex lock;
+    QemuCond changed;
+    bool reached;
+    bool open;
+    bool passed;
+} Gate;
 
 /**
  * Shape: a format and a size of address
@@ -38,7 +56,16 @@ int shape_max_leaf(const Shape *shape);
 /* An empty table; g_assert that it has the geometry of @shape */
 void shape_init(AgePageTable *pt, const Shape *shape);
 
-/* Run the callbacks of all zaps so far. */
+/* Wait until the reaper is at @gate, and hold it up there. */
+void gate_close(Gate *gate);
+
+/* Let it pass. */
+void gate_open(Gate *gate);
+
+/* Run the RCU callbacks of all zaps so far. */
+void run_callbacks(void);
+
+/* Likewise, and wait until the reaper has freed what they gave it. */
 void settle(void);
 
 /* Free a table, after settle(), and check that its counts end at zero. */

@@ -280,6 +280,31 @@ static void test_unhooked(const Shape *shape)
     shape_destroy(&pt);
 }
 
+/*
+ * RCU callbacks hold QEMU's main loop up, so what they do must not grow with
+ * the memory: however many tables a zap unhooked, they look into none of them.
+ */
+static void test_callbacks(const Shape *shape)
+{
+    AgePageTable pt;
+    Gate gate;
+
+    shape_init(&pt, shape);
+    gate_close(&gate);
+    for (unsigned i = 0; i < 256; i++) {
+        map_young(&pt, i * BLOCK, 0);
+    }
+    age_pt_zap(&pt, 0, 256 * BLOCK);
+    run_callbacks();
+    g_assert_cmpuint(tree_count(&pt).leaves, ==, 0);
+    g_assert_cmpuint(pt.tables[0], ==, 256);
+    g_assert_cmpuint(pt.zapped, ==, 0);
+    gate_open(&gate);
+    check_counts(&pt, 256, 0);
+    g_assert_cmpuint(pt.tables[0], ==, 0);
+    shape_destroy(&pt);
+}
+
 /* The leaf is gone from its table: nothing to mark, and nothing is marked. */
 static void test_stale_leaf(const Shape *shape)
 {
@@ -377,6 +402,7 @@ int main(int argc, char **argv)
     shape_add_tests("/age/zap/split-both-ends", test_split_both_ends);
     shape_add_tests("/age/zap/seq", test_seq);
     shape_add_tests("/age/zap/unhooked", test_unhooked);
+    shape_add_tests("/age/zap/callbacks", test_callbacks);
     shape_add_tests("/age/zap/stale-leaf", test_stale_leaf);
     shape_add_tests("/age/zap/stale-block", test_stale_block);
     shape_add_tests("/age/zap/stale-parent", test_stale_parent);
