@@ -87,6 +87,7 @@ static int age_init_machine(MachineState *ms)
     }
     mmu->fmt = age_target_format(age_state.hw_ad, age_state.haft);
     mmu->flush = age_vcpu_request_flush;
+    mmu->flush_later = age_vcpu_request_flush_later;
     mmu->leaf_height = age_state.page_size;
     age_mmu_init(mmu, "age");
     age_allowed = true;

@@ -1,5 +1,5 @@
 /*
- * TLB fills of the vCPUs
+ * TLB fills of the vCPUs, and where they begin to execute
  *
  * A vCPU's TLB miss is where hardware would walk both stages of tables.  TCG
  * has a hook for its target to fill the TLB; each CPU class gets a copy of
@@ -25,6 +25,7 @@
 /* A copy of a class's operations, with the hooks that ours stand in for */
 typedef struct AgeTCGOps {
     TCGCPUOps tcg_ops;
+    typeof(((TCGCPUOps *)0)->cpu_exec_enter) cpu_exec_enter;
     typeof(((TCGCPUOps *)0)->tlb_fill) tlb_fill;
     typeof(((TCGCPUOps *)0)->tlb_fill_align) tlb_fill_align;
 } AgeTCGOps;
@@ -129,13 +130,23 @@ static bool age_tlb_fill(CPUState *cpu, vaddr addr, int size,
     return true;
 }
 
+static void age_cpu_exec_enter(CPUState *cpu)
+{
+    age_vcpu_enter(cpu);
+    if (original(cpu)->cpu_exec_enter) {
+        original(cpu)->cpu_exec_enter(cpu);
+    }
+}
+
 static const TCGCPUOps *wrap(const TCGCPUOps *parent)
 {
     AgeTCGOps *copy = g_new(AgeTCGOps, 1);
 
     copy->tcg_ops = *parent;
+    copy->cpu_exec_enter = parent->cpu_exec_enter;
     copy->tlb_fill = parent->tlb_fill;
     copy->tlb_fill_align = parent->tlb_fill_align;
+    copy->tcg_ops.cpu_exec_enter = age_cpu_exec_enter;
     if (parent->tlb_fill_align) {
         copy->tcg_ops.tlb_fill_align = age_tlb_fill_align;
     } else {

@@ -45,7 +45,8 @@ typedef struct AgeAddressSpace {
  *     here so that the two ways can be compared; nothing else depends on it
  * @fmt: format of its tables, as of now
  * @refusal: why harvests are refused, a static string; NULL if they are not
- * @flush: request that whoever walks flushes its TLB
+ * @flush: request that whoever walks flushes its TLB; may be NULL
+ * @flush_later: likewise, once for all that comes soon; NULL if @flush is
  * @unflushed: flags were cleared or leaves zapped that TLBs may still have, and
  *     no flush was requested since
  * @geo: shape of its tables; set before the first of its address spaces
@@ -66,6 +67,7 @@ struct AgeMMU {
     const AgeFormat *fmt;
     const char *refusal;
     void (*flush)(void);
+    void (*flush_later)(void);
     bool unflushed;
     AgeGeometry geo;
     int leaf_height;

@@ -7,7 +7,9 @@
 #include "qemu/osdep.h"
 #include "qemu/error-report.h"
 #include "qemu/lockable.h"
+#include "qemu/main-loop.h"
 #include "qemu/thread.h"
+#include "block/aio.h"
 #include "exec/cputlb.h"
 #include "system/replay.h"
 #include "age-int.h"
@@ -15,9 +17,12 @@
 #include "trace.h"
 
 /*
- * Flush requests of a vCPU.  A request is ASKED from when it is queued until
- * the vCPU begins; it is BUSY until it is done.  Whoever clears a flag while
- * the vCPU is BUSY must ask again, since the flush may have passed the entry.
+ * Flush requests of a vCPU.  A request is ASKED until the vCPU begins with it; it
+ * is BUSY until it is done.  Whoever clears a flag while the vCPU is BUSY must
+ * ask again, since the flush may have passed the entry.
+ *
+ * The vCPU flushes where it is about to execute guest code, so that one that
+ * does not execute any owes nobody a flush, and nobody has to wake it.
  */
 enum {
     FLUSH_NONE,
@@ -29,12 +34,14 @@ enum {
  * The registry.  QEMU's own list of CPUs does not do: a CPUState is not freed
  * by RCU when it is unplugged.  @lock is held for a few instructions a vCPU,
  * never while waiting for anything, so that out-of-band commands may take it.
+ * @later is set while a flush is to be requested from the main loop; atomic.
  */
 static struct {
     QemuMutex lock;
     QLIST_HEAD(, AccelCPUState) vcpus;
     AgeWalkStats gone;
     uint64_t flushes;
+    bool later;
 } registry;
 
 static void __attribute__((constructor)) registry_init(void)
@@ -155,17 +162,51 @@ void age_vcpu_remove(CPUState *cpu)
     g_free(vcpu);
 }
 
-/* In the vCPU's thread, between two instructions, with the BQL held */
-static void do_flush(CPUState *cpu, run_on_cpu_data data)
+void age_vcpu_enter(CPUState *cpu)
 {
-    AccelCPUState *vcpu = data.host_ptr;
+    AccelCPUState *vcpu = cpu->accel;
 
+    /*
+     * CPUState.running is set.  Pairs with ask_for_flush(): it sees that, or
+     * what it asks for is seen here.
+     */
+    smp_mb();
+    if (likely(!vcpu || qatomic_read(&vcpu->flush) == FLUSH_NONE)) {
+        return;
+    }
     trace_age_flush(cpu->cpu_index);
     qatomic_xchg(&vcpu->flush, FLUSH_BUSY);
     /* Page walks of the guest go through the TLB as well: flush all modes. */
     tlb_flush(cpu);
     qatomic_inc(&registry.flushes);
     qatomic_cmpxchg(&vcpu->flush, FLUSH_BUSY, FLUSH_NONE);
+}
+
+/*
+ * Does the vCPU execute guest code, or may it have begun to?  With the lock held
+ * and after what must not be missed.
+ */
+static bool vcpu_runs(const AccelCPUState *vcpu)
+{
+    /* Pairs with age_vcpu_enter(). */
+    smp_mb();
+    return qatomic_read(&vcpu->cpu->running);
+}
+
+/*
+ * Only who executes guest code has to be told: by cpu_exit(), which takes no
+ * lock and wakes nobody.  To queue work for a vCPU, and wake it, is for those
+ * who hold the BQL: without it the wake-up may come between the vCPU's look at
+ * its queue and its sleep, and is lost.
+ */
+static void ask_for_flush(AccelCPUState *vcpu)
+{
+    if (qatomic_xchg(&vcpu->flush, FLUSH_ASKED) != FLUSH_ASKED) {
+        trace_age_flush_request(vcpu->cpu->cpu_index);
+        if (vcpu_runs(vcpu)) {
+            cpu_exit(vcpu->cpu);
+        }
+    }
 }
 
 void age_vcpu_request_flush(void)
@@ -186,10 +227,21 @@ void age_vcpu_request_flush(void)
         return;
     }
     QLIST_FOREACH(vcpu, &registry.vcpus, next) {
-        if (qatomic_xchg(&vcpu->flush, FLUSH_ASKED) != FLUSH_ASKED) {
-            trace_age_flush_request(vcpu->cpu->cpu_index);
-            async_run_on_cpu(vcpu->cpu, do_flush, RUN_ON_CPU_HOST_PTR(vcpu));
-        }
+        ask_for_flush(vcpu);
+    }
+}
+
+/* In the main loop, after all that it had to do */
+static void flush_later(void *opaque)
+{
+    qatomic_xchg(&registry.later, false);
+    age_vcpu_request_flush();
+}
+
+void age_vcpu_request_flush_later(void)
+{
+    if (!qatomic_xchg(&registry.later, true)) {
+        aio_bh_schedule_oneshot(qemu_get_aio_context(), flush_later, NULL);
     }
 }
 
@@ -197,9 +249,13 @@ bool age_vcpu_flush_pending(void)
 {
     AccelCPUState *vcpu;
 
+    /* The main loop may be busy. */
+    if (qatomic_read(&registry.later)) {
+        age_vcpu_request_flush();
+    }
     QEMU_LOCK_GUARD(&registry.lock);
     QLIST_FOREACH(vcpu, &registry.vcpus, next) {
-        if (qatomic_read(&vcpu->flush) != FLUSH_NONE) {
+        if (qatomic_read(&vcpu->flush) != FLUSH_NONE && vcpu_runs(vcpu)) {
             return true;
         }
     }

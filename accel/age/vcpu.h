@@ -50,6 +50,16 @@ void age_vcpu_add(AgeMMU *mmu, CPUState *cpu);
 void age_vcpu_remove(CPUState *cpu);
 
 /**
+ * age_vcpu_enter: a vCPU is about to execute guest code
+ * @cpu: the vCPU
+ *
+ * Does the flush that was asked for, if one was.
+ *
+ * Context: the vCPU's own thread, after it set CPUState.running.
+ */
+void age_vcpu_enter(CPUState *cpu);
+
+/**
  * age_vcpu_request_flush: ask every vCPU to flush its TLB
  *
  * Does not wait for it.  A vCPU that was asked already, and has not begun, is
@@ -57,12 +67,28 @@ void age_vcpu_remove(CPUState *cpu);
  * that TLBs do not know of, since the last request.  Does nothing under
  * record/replay.
  *
+ * A vCPU flushes before it executes guest code again.  One that executes some is
+ * made to stop for it; one that sleeps is not woken.
+ *
  * Context: any thread, with or without the BQL.
  */
 void age_vcpu_request_flush(void);
 
 /**
- * age_vcpu_flush_pending: has any vCPU still to finish a flush?
+ * age_vcpu_request_flush_later: request it when the main loop gets to it
+ *
+ * For what comes in batches, such as pages that a balloon takes: one flush will
+ * do for all of them.
+ *
+ * Context: any thread, with or without the BQL.
+ */
+void age_vcpu_request_flush_later(void);
+
+/**
+ * age_vcpu_flush_pending: may any vCPU still use what it should have flushed?
+ *
+ * One that was asked to flush, and does not execute guest code, can't.  If a
+ * request is to come later, it is made now.
  *
  * Context: any thread, with or without the BQL.
  */

@@ -177,17 +177,17 @@ static void clear_and_flush(AgeGuest *g, uint64_t start, uint64_t pages)
     age_add_clear_range(ranges, start, start + pages * AGE_PAGE);
     result = oob(g->qts, "age-test-clear-young",
                  age_harvest_args(ranges, "{ \"flush\": \"request\" }"));
-    g_assert(qdict_get_bool(result, "flush-pending"));
 }
 
 /*
- * A flush needs the vCPU, which needs the lock that the main loop has: it is
- * asked for and not waited for, and comes when the main loop is free.  Until
- * then, who asks for one more gets the same.
+ * A vCPU that executes guest code flushes, or leaves it, without the lock that
+ * the main loop has.  Its flush is no longer pending then: it comes before the
+ * vCPU goes on.
  */
 static void test_flush(void)
 {
     AgeGuest *g = start_oob(NULL);
+    int64_t deadline = 0;
     Blocker b;
 
     age_guest_touch(g, AGE_GUEST_WRITE, g->memory, 10);
@@ -195,14 +195,13 @@ static void test_flush(void)
     g_assert(!oob_flush_pending(g->qts));
     for (unsigned i = 0; i < 10; i++) {
         clear_and_flush(g, g->memory + i * AGE_PAGE, 1);
+        while (oob_flush_pending(g->qts)) {
+            age_poll(&deadline);
+        }
     }
-    /* One more, which has nothing to clear, sees that it is pending still. */
-    clear_and_flush(g, g->memory, 10);
-    g_assert(oob_flush_pending(g->qts));
     unblock(&b, g->qts);
 
     age_wait_flushed(g->qts);
-    g_assert_cmpuint(age_counter(g->qts, "flushes"), ==, 1);
     age_guest_touch(g, AGE_GUEST_READ, g->memory, 10);
     g_assert_cmpuint(age_count(g->qts, g->memory, g->end, false), ==, 10);
     age_guest_quit(g);

@@ -153,8 +153,10 @@ static void check_flush(AgeGuest *g, unsigned first)
 
     g_assert_cmpuint(clear_pages(g, 0, none), ==, flushes);
     age_guest_wait_round(g, 0);
-    g_assert_cmpuint(clear_pages(g, first, request), ==, flushes + 1);
+    clear_pages(g, first, request);
+    /* A vCPU flushes before it goes on. */
     age_guest_wait_round(g, 0);
+    g_assert_cmpuint(age_counter(g->qts, "flushes"), ==, flushes + 1);
     g_assert_cmpuint(age_count(g->qts, g->memory, age_span_end(g), false), ==,
                      SPAN_PAGES);
 }
@@ -217,8 +219,8 @@ static void test_hmp_harvest(void)
     g_assert_cmpuint(age_counter(g->qts, "flushes"), ==, 0);
     check_hmp_harvest(g, "-f", 0, "");
     age_wait_flushed(g->qts);
-    g_assert_cmpuint(age_counter(g->qts, "flushes"), ==, 1);
     age_span_touch(g, AGE_GUEST_READ);
+    g_assert_cmpuint(age_counter(g->qts, "flushes"), ==, 1);
     check_hmp_harvest(g, "-f", SPAN_TOUCHED, "");
     age_set_bool(g, "hw-ad", false);
     check_hmp_harvest(g, "", 0, "refused by age: " AGE_NO_HW "\r\n");
