@@ -17,11 +17,15 @@ unsigned age_mmu_num_spaces(const AgeMMU *mmu)
     return qatomic_load_acquire(&mmu->num_spaces);
 }
 
-static void zap(AgeAddressSpace *space, hwaddr start, hwaddr end)
+/* Returns whether there was anything. */
+static bool zap(AgeAddressSpace *space, hwaddr start, hwaddr end)
 {
+    bool zapped;
+
     g_mutex_lock(&space->mmu->zap_lock);
-    age_pt_zap(&space->pt, start, end);
+    zapped = age_pt_zap(&space->pt, start, end);
     g_mutex_unlock(&space->mmu->zap_lock);
+    return zapped;
 }
 
 /* The slots that tell so are published already, as age_pt_zap() demands. */
@@ -136,17 +140,20 @@ static bool mmu_test_young(AgeNotifier *n, uint64_t start, uint64_t end)
     return age_locked(container_of(n, AgeMMU, notifier), start, end, true);
 }
 
-/* TLBs still have what was zapped.  As in a harvest, nobody waits for them. */
-static void flush(AgeMMU *mmu)
+/*
+ * TLBs still have what was zapped.  As in a harvest, nobody waits for them.
+ * @request is how to ask for a flush, or NULL.
+ */
+static void zapped(AgeMMU *mmu, void (*request)(void))
 {
     /* Pairs with age_vcpu_request_flush(). */
     qatomic_set_mb(&mmu->unflushed, true);
-    if (mmu->flush) {
-        mmu->flush();
+    if (request) {
+        request();
     }
 }
 
-/* Returns whether anything of @slot is in the range. */
+/* Returns whether anything of @slot in the range was mapped. */
 static bool invalidate_slot(AgeAddressSpace *space, const AgeMemSlot *slot,
                             uint64_t start, uint64_t end)
 {
@@ -155,26 +162,28 @@ static bool invalidate_slot(AgeAddressSpace *space, const AgeMemSlot *slot,
     if (start >= end) {
         return false;
     }
-    zap(space, slot->gpa + (start - slot->hva), slot->gpa + (end - slot->hva));
-    return true;
+    return zap(space, slot->gpa + (start - slot->hva),
+               slot->gpa + (end - slot->hva));
 }
 
-/* What is gone comes back by a fault, as after any zap. */
+/*
+ * What is gone comes back by a fault, as after any zap.  A balloon takes page by
+ * page: its pages are flushed together.
+ */
 static void mmu_invalidate(AgeNotifier *n, uint64_t start, uint64_t end)
 {
     AgeMMU *mmu = container_of(n, AgeMMU, notifier);
-    bool zapped = false;
+    bool any = false;
 
     for (unsigned i = 0; i < age_mmu_num_spaces(mmu); i++) {
         const AgeMemSlots *slots = age_memory_slots(&mmu->space[i]->mem);
 
         for (unsigned k = 0; k < slots->num; k++) {
-            zapped |= invalidate_slot(mmu->space[i], &slots->slot[k], start,
-                                      end);
+            any |= invalidate_slot(mmu->space[i], &slots->slot[k], start, end);
         }
     }
-    if (zapped) {
-        flush(mmu);
+    if (any) {
+        zapped(mmu, mmu->flush_later);
     }
 }
 
@@ -264,7 +273,7 @@ void age_mmu_set_format(AgeMMU *mmu, const AgeFormat *fmt)
         zap(space, 0, space->mem.gpa_limit);
     }
     /* When the memory layout changes, QEMU itself does so. */
-    flush(mmu);
+    zapped(mmu, mmu->flush);
 }
 
 AgeAddressSpace *age_mmu_add_space(AgeMMU *mmu, char *name,

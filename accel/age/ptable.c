@@ -265,14 +265,15 @@ typedef struct AgeUnhooked {
 } AgeUnhooked;
 
 /*
- * What one call of age_pt_zap() unhooked, to be freed by the reaper after a
- * grace period; @unhooked is NULL if that is nothing
+ * What one call of age_pt_zap() took away.  Tables that it unhooked are freed by
+ * the reaper after a grace period; @unhooked is NULL if there are none.
  */
 typedef struct AgeGarbage {
     struct rcu_head rcu;
     AgeReap reap;
     AgePageTable *pt;
     GArray *unhooked;
+    bool leaves;
 } AgeGarbage;
 
 static void garbage_add(AgeGarbage *g, uint64_t *table, int height)
@@ -366,13 +367,15 @@ static uint64_t split_block(AgePageTable *pt, uint64_t *ptr, uint64_t block,
  * Returns what is there then.  That may be a table, if a walker took the
  * block out by age_pt_remap() and mapped a page: so not by an exchange.
  */
-static uint64_t zap_leaf(AgePageTable *pt, uint64_t *ptr, uint64_t leaf)
+static uint64_t zap_leaf(AgePageTable *pt, AgeGarbage *g, uint64_t *ptr,
+                         uint64_t leaf)
 {
     uint64_t seen = qatomic_cmpxchg(ptr, leaf, 0);
 
     if (seen != leaf) {
         return seen;
     }
+    g->leaves = true;
     if (leaf & pt->fmt->accessed) {
         qatomic_inc(&pt->zapped);
     }
@@ -393,7 +396,7 @@ static void zap_entry(AgePageTable *pt, AgeGarbage *g, uint64_t *ptr,
 
     while (age_entry_present(fmt, entry)) {
         if (age_entry_leaf(fmt, entry, height)) {
-            entry = whole ? zap_leaf(pt, ptr, entry)
+            entry = whole ? zap_leaf(pt, g, ptr, entry)
                           : split_block(pt, ptr, entry, height);
         } else if (whole) {
             /* A table entry changes in its accessed flag only. */
@@ -426,7 +429,7 @@ static void zap_table(AgePageTable *pt, AgeGarbage *g, uint64_t *table,
     }
 }
 
-void age_pt_zap(AgePageTable *pt, uint64_t start, uint64_t end)
+bool age_pt_zap(AgePageTable *pt, uint64_t start, uint64_t end)
 {
     AgeGarbage g = { .pt = pt };
 
@@ -450,6 +453,7 @@ void age_pt_zap(AgePageTable *pt, uint64_t start, uint64_t end)
         *copy = g;
         call_rcu1(&copy->rcu, garbage_reap);
     }
+    return g.leaves || g.unhooked;
 }
 
 void age_pt_destroy(AgePageTable *pt)

@@ -197,8 +197,9 @@ AgeMarked age_pt_mark(const AgePageTable *pt, const AgePath *path, bool write);
  * number was not yet freed.  For that, the caller publishes what is to be
  * mapped from now on *before* it calls this.
  *
+ * Returns: whether anything was removed, of which a TLB may have a copy.
  * Context: one caller at a time; no RCU read-side critical section needed.
  */
-void age_pt_zap(AgePageTable *pt, uint64_t start, uint64_t end);
+bool age_pt_zap(AgePageTable *pt, uint64_t start, uint64_t end);
 
 #endif /* ACCEL_AGE_PTABLE_H */

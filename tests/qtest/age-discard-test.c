@@ -196,6 +196,28 @@ static void test_flush(void)
     quit(d);
 }
 
+/*
+ * All pages that the guest gives at a time are flushed at once, and what was
+ * not mapped is not flushed.
+ */
+static void test_batch(void)
+{
+    Discard *d = start_balloon(default_board(), NULL);
+    AgeGuest *g = d->g;
+    uint64_t flushes = age_counter(g->qts, "flushes");
+
+    inflate_some(d);
+    age_guest_touch(g, AGE_GUEST_READ, g->memory, NUM_PAGES);
+    g_assert_cmpuint(age_counter(g->qts, "flushes"), ==, flushes);
+    for (unsigned i = 0; i < 10; i++) {
+        inflate_some(d);
+        age_wait_flushed(g->qts);
+        age_guest_touch(g, AGE_GUEST_READ, g->memory, NUM_PAGES);
+        g_assert_cmpuint(age_counter(g->qts, "flushes"), ==, ++flushes);
+    }
+    quit(d);
+}
+
 /* Free memory that is reported: so much at once that whole tables go */
 static void test_report(const void *board)
 {
@@ -432,6 +454,7 @@ int main(int argc, char **argv)
         }
     }
     qtest_add_func("age/discard/flush", test_flush);
+    qtest_add_func("age/discard/batch", test_batch);
     qtest_add_func("age/discard/block", test_block);
     qtest_add_func("age/discard/busy", test_busy);
     qtest_add_func("age/discard/mem/slots", test_mem_slots);
