@@ -22,24 +22,43 @@ Area area;
 
 /* Page frames */
 
+/*
+ * Makes frames of @count pages of ours, the first of which is page @skip of
+ * a page of the kernel's, from frames of the kernel's pages.  Backwards, as
+ * the latter are at the beginning of the same array.
+ */
+static void split_frames(uint64_t *pfn, size_t count, size_t skip,
+                         size_t per_page)
+{
+    for (size_t i = count; i--;) {
+        pfn[i] = pfn[(skip + i) / per_page] * per_page +
+                 (skip + i) % per_page;
+    }
+}
+
 /* The frames of some pages; false if one has none at the moment */
 static bool pagemap_try(int fd, const void *addr, size_t count, uint64_t *pfn)
 {
-    off_t pos = (off_t)((uintptr_t)addr / PAGE_SIZE * sizeof(uint64_t));
-    ssize_t want = (ssize_t)(count * sizeof(uint64_t));
+    size_t per_page = (size_t)sysconf(_SC_PAGESIZE) / PAGE_SIZE;
+    size_t first = (uintptr_t)addr / PAGE_SIZE;
+    size_t skip = first % per_page;
+    size_t entries = (skip + count - 1) / per_page + 1;
+    off_t pos = (off_t)(first / per_page * sizeof(uint64_t));
+    ssize_t want = (ssize_t)(entries * sizeof(uint64_t));
 
     if (pread(fd, pfn, (size_t)want, pos) != want) {
         return false;
     }
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < entries; i++) {
         /* Bit 63: present.  The frame reads as 0 without the privilege. */
         bool present = pfn[i] >> 63;
 
         pfn[i] &= (1ull << 55) - 1;
-        if (!present || !pfn[i] || pfn[i] > ENTRY_PFN_MASK) {
+        if (!present || !pfn[i] || pfn[i] > ENTRY_PFN_MASK / per_page) {
             return false;
         }
     }
+    split_frames(pfn, count, skip, per_page);
     return true;
 }
 

@@ -19,6 +19,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/*
+ * The accelerator's page.  Area, account and frames are counted in these; the
+ * kernel's own pages may be larger (arm64: 16 or 64 KiB), and each is several
+ * of them then.
+ */
 #define PAGE_SIZE       4096
 
 /* Nobody stores below this offset of a page: code for "exec" lies there. */

@@ -16,7 +16,6 @@
 
 #define DEVICES         "/sys/bus/pci/devices"
 #define PATH_SIZE       320
-#define MAP_SIZE        4096u
 
 #define PCI_CLASS       0x0a
 #define CLASS_BRIDGE    0x0604
@@ -168,10 +167,39 @@ static unsigned find_capability(const PciDevice *pci, unsigned id)
     return 0;
 }
 
+/* Where a BAR begins; the kernel has a line for each. */
+static uint64_t bar_start(const PciDevice *pci, unsigned bar)
+{
+    char path[PATH_SIZE], line[80];
+    uint64_t start = 0;
+    FILE *file;
+
+    snprintf(path, sizeof(path), DEVICES "/%s/resource", pci->name);
+    file = fopen(path, "re");
+    for (unsigned i = 0; file && fgets(line, sizeof(line), file); i++) {
+        if (i == bar) {
+            start = strtoull(line, NULL, 16);
+            break;
+        }
+    }
+    if (file) {
+        fclose(file);
+    }
+    return start;
+}
+
+static size_t map_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+/* What the kernel maps begins with the page in which the BAR does. */
 void *pci_map(const PciDevice *pci, unsigned bar, unsigned offset)
 {
+    uint64_t place = bar_start(pci, bar) % map_size() + offset;
+    uint64_t within = place % map_size();
     char file[16];
-    void *page;
+    uint8_t *page;
     int fd;
 
     snprintf(file, sizeof(file), "resource%u", bar);
@@ -179,16 +207,17 @@ void *pci_map(const PciDevice *pci, unsigned bar, unsigned offset)
     if (fd < 0) {
         return NULL;
     }
-    page = mmap(NULL, MAP_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-                offset);
+    page = mmap(NULL, map_size(), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+                (off_t)(place - within));
     close(fd);
-    return page == MAP_FAILED ? NULL : page;
+    return page == MAP_FAILED ? NULL : page + within;
 }
 
-void pci_unmap(void *page)
+void pci_unmap(void *place)
 {
-    if (page) {
-        munmap((void *)((uintptr_t)page & -(uintptr_t)MAP_SIZE), MAP_SIZE);
+    if (place) {
+        munmap((void *)((uintptr_t)place & -(uintptr_t)map_size()),
+               map_size());
     }
 }
 
@@ -198,10 +227,8 @@ void pci_unmap(void *page)
 static PciWord *map_part(const Msix *msix, unsigned reg)
 {
     uint32_t where = pci_read(msix->pci, msix->cap + reg, 4);
-    uint32_t offset = where & ~7u;
-    uint8_t *page = pci_map(msix->pci, where & 7, offset & -MAP_SIZE);
 
-    return page ? (PciWord *)(page + offset % MAP_SIZE) : NULL;
+    return pci_map(msix->pci, where & 7, where & ~7u);
 }
 
 bool msix_open(Msix *msix, const PciDevice *pci)

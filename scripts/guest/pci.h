@@ -58,9 +58,12 @@ uint32_t pci_read(const PciDevice *pci, unsigned offset, unsigned size);
 void pci_write(const PciDevice *pci, unsigned offset, unsigned size,
                uint32_t value);
 
-/* A page of a memory BAR, or NULL. */
+/*
+ * An offset in a memory BAR, and what follows it in the same page of the
+ * kernel's; NULL if it can't be had.
+ */
 void *pci_map(const PciDevice *pci, unsigned bar, unsigned offset);
-void pci_unmap(void *page);
+void pci_unmap(void *place);
 
 bool msix_open(Msix *msix, const PciDevice *pci);
 void msix_close(Msix *msix);
