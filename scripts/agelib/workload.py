@@ -40,7 +40,7 @@ class WorkloadError(Exception):
 
 
 def linux_options(arch, machine=None, cpu=None, smp=2, memory=512,
-                  append="", program="workload", devices=()):
+                  append="", program="workload", devices=(), kernel=None):
     """
     The emulator's options for a guest with a program of ours in it.
 
@@ -49,10 +49,11 @@ def linux_options(arch, machine=None, cpu=None, smp=2, memory=512,
     """
     usual_machine, usual_cpu, console = GUESTS[arch]
     images = build_dir() / "guest" / arch
+    kernel = kernel or images / "vmlinuz"
     options = [
         "-machine", machine or usual_machine, "-cpu", cpu or usual_cpu,
         "-smp", smp, "-m", f"{memory}M",
-        "-kernel", images / "vmlinuz", "-initrd", images / "initrd",
+        "-kernel", kernel, "-initrd", images / "initrd",
         # At level 0 the kernel would not even say that it panics.
         "-append", f"console={console} quiet loglevel=1 panic=-1 "
                    f"mitigations=off rdinit=/age-init "
@@ -66,6 +67,16 @@ def images_present(arch):
     """Whether the kernel and the initrd have been built."""
     images = build_dir() / "guest" / arch
     return all((images / name).exists() for name in ("vmlinuz", "initrd"))
+
+
+def other_kernel(name):
+    """A kernel of no usual guest, which scripts/setup has fetched if asked."""
+    return build_dir() / "kernels" / name
+
+
+def no_kernel(path):
+    """What to say if it has not."""
+    return f"no kernel {path.name}: run scripts/setup --test-guests"
 
 
 @dataclass

@@ -21,7 +21,8 @@ import common
 
 from agelib.emulator import PATIENCE
 from agelib.harvest import PAGE, Harvester
-from agelib.workload import Guest, WorkloadError, images_present
+from agelib.workload import (Guest, WorkloadError, images_present, no_kernel,
+                             other_kernel)
 
 COMMANDS = ("read", "write", "copy", "fill")
 WAYS = ("poll", "intx", "pending", "message", "kernel")
@@ -41,15 +42,21 @@ class DeviceTest(unittest.TestCase):
     bus = "port0"
     ports = (PORT,)
     worker = "off"
+    kernel = None       # another one than usual
+    area_pages = AREA_PAGES
     guest = None
 
     @classmethod
     def setUpClass(cls):
         if not images_present(ARGS.arch):
             raise unittest.SkipTest("no guest images: run scripts/build-guest")
+        kernel = cls.kernel and other_kernel(cls.kernel)
+        if kernel and not kernel.exists():
+            raise unittest.SkipTest(no_kernel(kernel))
         device = f"age-device,id=dma0,bus={cls.bus},worker={cls.worker}"
         cls.guest = Guest(ARGS.arch, "age,thread=multi", program="agedev",
-                          machine=cls.machine, devices=(*cls.ports, device))
+                          machine=cls.machine, kernel=kernel,
+                          devices=(*cls.ports, device))
         cls.addClassCleanup(cls.guest.stop)
         cls.guest.__enter__()
         cls.guest.boot()
@@ -58,7 +65,7 @@ class DeviceTest(unittest.TestCase):
     def setUp(self):
         # Whatever another test may have left behind
         self.guest.tell("wait", "poll")
-        area = self.guest.tell("alloc", AREA_PAGES, "thp")
+        area = self.guest.tell("alloc", self.area_pages, "thp")
         self.assertGreaterEqual(int(area["run"]), RUN_PAGES)
         self.rng = random.Random(f"{ARGS.seed} {self.id()}")
         self.harvester = Harvester(self.guest.qmp)
@@ -137,6 +144,8 @@ class DeviceTest(unittest.TestCase):
 class JobsMixin:
     """What the device has to do wherever it is."""
 
+    rounds = ARGS.rounds
+
     def test_open(self):
         """The guest finds the device, and reads what it is."""
         self.assertEqual(self.opened["id"], "0x141474544")
@@ -150,7 +159,7 @@ class JobsMixin:
 
     def test_jobs(self):
         """Steps by pattern, where frames are side by side."""
-        for _ in range(ARGS.rounds):
+        for _ in range(min(self.rounds, ARGS.rounds)):
             for pattern in ("sequential", "stride", "random"):
                 repeat = self.rng.randint(1, 3)
                 self.round(*self.job(self.rng.choice(COMMANDS), pattern,
@@ -287,6 +296,9 @@ def guests_aarch64():
     return [
         guest_class("Virt", JobsMixin),
         guest_class("VirtWorker", JobsMixin, worker="on"),
+        # A huge page of such a kernel has 32 MiB.
+        guest_class("VirtPages16K", JobsMixin, rounds=5,
+                    kernel="aarch64-16k", area_pages=64 << 20 >> 12),
         guest_class("VirtUnplug", UnplugMixin),
         guest_class("VirtWorkerUnplug", UnplugMixin, worker="on"),
     ]

@@ -21,7 +21,7 @@ import common
 
 from agelib.emulator import EmulatorError
 from agelib.harvest import PAGE, Harvester
-from agelib.workload import Guest, images_present
+from agelib.workload import Guest, images_present, no_kernel, other_kernel
 
 OPS = ("load", "store", "atomic", "exec", "mix", "straddle")
 AREA_PAGES = 64 << 20 >> 12
@@ -38,14 +38,18 @@ class LinuxTest(unittest.TestCase):
     monitors = 2
     exact = True        # an entry for each page
     needs = None        # a property that the accelerator may not have
+    kernel = None       # another one than usual
     guest = None
 
     @classmethod
     def setUpClass(cls):
         if not images_present(ARGS.arch):
             raise unittest.SkipTest("no guest images: run scripts/build-guest")
+        kernel = cls.kernel and other_kernel(cls.kernel)
+        if kernel and not kernel.exists():
+            raise unittest.SkipTest(no_kernel(kernel))
         cls.guest = Guest(ARGS.arch, cls.accel, monitors=cls.monitors,
-                          **cls.options)
+                          kernel=kernel, **cls.options)
         cls.addClassCleanup(cls.guest.stop)
         try:
             cls.guest.__enter__()
@@ -379,6 +383,17 @@ class AllMixin(RoundsMixin):
         self.judge(self.guest.account(), found, "background pattern")
 
 
+class Pages16KMixin(RoundsMixin):
+    """A kernel whose own pages are of 16 KiB: ours are of 4 all the same."""
+
+    kernel = "aarch64-16k"
+
+    def test_page_size(self):
+        """It is such a kernel, and its page is young by the quarter."""
+        self.assertEqual(self.guest.hello["page-size"], str(16 << 10))
+        self.round(("touch", "every:4:1", "load", self.cpus))
+
+
 class NoADMixin:
     """Without accessed bits of the hardware: what the fallback can tell."""
 
@@ -453,6 +468,7 @@ def guests_aarch64():
         guest_class("VirtSingle", RoundsMixin, accel="age,thread=single",
                     rounds=ARGS.rounds),
         guest_class("OneCpu", RoundsMixin, options={"smp": 1}),
+        guest_class("Pages16K", Pages16KMixin),
         guest_class("CortexA72", RoundsMixin,
                     options={"cpu": "cortex-a72", "smp": 3}),
         guest_class("El2", RoundsMixin,
