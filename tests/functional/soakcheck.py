@@ -15,7 +15,7 @@ import common  # noqa: F401  pylint: disable=unused-import
 from agelib.emulator import PATIENCE
 from agelib.harvest import Slots
 from agelib.tables import Dump
-from soakguest import SoakError
+from soakplug import SoakError
 
 LEVEL_BITS = 9
 TABLE_SHIFT = 21        # what a table of pages maps

@@ -5,16 +5,15 @@ The guest of the soak: Debian on four vCPUs to which things are plugged.
 It can be reset, and can move to another emulator with all that is plugged.
 """
 
-import json
 import socket
 import time
-from dataclasses import dataclass
 
 import common  # noqa: F401  pylint: disable=unused-import
 
 from agelib.emulator import PATIENCE, EmulatorError
 from agelib.qmp import QMPCommandError, QMPError
 from agelib.workload import Guest
+from soakplug import Plugs, SoakError
 
 MEMORY = 768 << 20
 CPUS = 4
@@ -28,6 +27,16 @@ RAM_BASE = {"x86_64": 0, "aarch64": 1 << 30}
 ECAM = {"x86_64": 0xb0000000, "aarch64": 0x4010000000}
 PCI_COMMAND = 4
 PCI_MEMORY_AND_MASTER = 6
+PCI_CAPABILITIES = 0x34
+PCI_EXPRESS = 0x10
+
+# A BAR that is off: -1, which is unsigned for some
+NO_ADDRESS = (-1, 0, (1 << 64) - 1)
+
+# A slot, as PCI Express has it: from its capability on
+SLOT_CONTROL = 0x18
+INDICATOR, INDICATOR_BLINKS = 3 << 8, 2 << 8
+POWER_OFF = 1 << 10
 
 # Before the workload starts: a driver for the balloon, and somebody who puts
 # to use what is plugged.
@@ -44,31 +53,6 @@ PREPARE = "; ".join((
 # TLB was filled (iotlb_to_section() aborts then, under tcg as well).  Without
 # that the guest would read the time from a device, all of the time.
 CLOCK = {"x86_64": "clocksource=tsc tsc=reliable ", "aarch64": ""}
-
-# What a guest may say when it is asked to let something go, and the commands
-# that may then find it on its way out.
-DECLINED = ("MEM_UNPLUG_ERROR", "DEVICE_UNPLUG_GUEST_ERROR")
-ON_ITS_WAY = ("already in the process of unplug", "is already being unplugged",
-              "pending unplug", "guest is busy (power indicator blinking)")
-
-
-class SoakError(Exception):
-    """What should not happen in a soak."""
-
-
-@dataclass
-class Plugged:
-    """A device that was plugged, and the memory that it needs."""
-
-    device: dict
-    backend: dict = None
-
-    def options(self):
-        """The same on a command line."""
-        options = ["-device", json.dumps(self.device)]
-        if self.backend:
-            options = ["-object", json.dumps(self.backend)] + options
-        return options
 
 
 class QTest:
@@ -106,15 +90,10 @@ def soak_options(arch):
     return options
 
 
-def deleted_vcpu(path):
-    """
-    The name of a vCPU whose local APIC was deleted.
-
-    QEMU keeps what is left of a vCPU, with any accelerator, and never says
-    of the vCPU itself that it was deleted.
-    """
-    parts = path.split("/")
-    return parts[-2] if parts[-1] == "lapic" else None
+def slot_is_on(control):
+    """Whether a slot's control register has power on, and no blinking."""
+    return not control & POWER_OFF and \
+        control & INDICATOR != INDICATOR_BLINKS
 
 
 class SoakGuest(Guest):
@@ -135,11 +114,10 @@ class SoakGuest(Guest):
         self.folder = folder
         self.number = number
         self.qtest = None
-        self.plugged = dict(origin.plugged) if origin else {}
-        self.pending = set()
+        self.plugs = Plugs(self.command, self.take_events,
+                           origin and origin.plugs.plugged)
         self.cpus_ever = CPUS + sum("core-id" in thing.device
                                     for thing in self.plugged.values())
-        self.declined = 0
         self.booting = True
         self.options += soak_options(arch)
         self.firmware = folder / f"firmware-{number}"
@@ -206,34 +184,15 @@ class SoakGuest(Guest):
 
     # Plugging
 
+    @property
+    def plugged(self):
+        """What was plugged, and was not said to be gone."""
+        return self.plugs.plugged
+
     def plug(self, device, backend=None):
         """Puts something in."""
-        if backend:
-            self.command("object-add", backend)
-        self.command("device_add", device)
-        self.plugged[device["id"]] = Plugged(device, backend)
+        self.plugs.plug(device, backend)
         self.cpus_ever += "core-id" in device
-
-    def unplug(self, name, patience=20):
-        """
-        Asks the guest to let something go; returns whether it did.
-
-        It may not want to, or take its time, or have missed it the last time.
-        """
-        self.pending.add(name)
-        self._ask_for(name)
-        deadline = time.monotonic() + patience
-        while name in self.pending and time.monotonic() < deadline:
-            time.sleep(0.05)
-            self.take_events()
-        return name not in self.plugged
-
-    def _ask_for(self, name):
-        try:
-            self.command("device_del", {"id": name})
-        except QMPCommandError as e:
-            if not any(text in e.desc for text in ON_ITS_WAY):
-                raise
 
     def take_events(self):
         """What happened meanwhile, some of which should not have."""
@@ -244,41 +203,68 @@ class SoakGuest(Guest):
             self._event(event["event"], event.get("data", {}))
 
     def _event(self, name, data):
-        device = data.get("device") or deleted_vcpu(data.get("path", ""))
-        if name == "DEVICE_DELETED" and device in self.plugged:
-            thing = self.plugged.pop(device)
-            self.pending.discard(device)
-            if thing.backend:
-                self.command("object-del", {"id": thing.backend["id"]})
-        elif name in DECLINED and device in self.pending:
-            self.pending.discard(device)
-            self.declined += 1
-        elif name in ("SHUTDOWN", "GUEST_PANICKED", "GUEST_CRASHLOADED") or \
+        if self.plugs.event(name, data):
+            return
+        if name in ("SHUTDOWN", "GUEST_PANICKED", "GUEST_CRASHLOADED") or \
                 (name == "RESET" and data["guest"] and not self.booting):
             raise self.failure(f"the guest ended: {name} {data}")
 
     # Registers
 
-    def find_pci(self, name):
-        """Bus, slot and address of BAR 0, once the guest gave it one."""
+    def pci_devices(self):
+        """All of them, by name."""
+        found = {}
         todo = [device for bus in self.command("query-pci")
                 for device in bus["devices"]]
         while todo:
             device = todo.pop()
             todo += device.get("pci_bridge", {}).get("devices", [])
-            bars = [region["address"] for region in device["regions"]
-                    if region["bar"] == 0]
-            if device["qdev_id"] == name and bars and bars[0] not in \
-                    (0, 0xffffffff, (1 << 64) - 1):
-                return device["bus"], device["slot"], bars[0]
-        return None
+            found[device["qdev_id"]] = device
+        return found
 
-    def enable_pci(self, bus, slot):
+    def find_pci(self, name):
+        """
+        Its configuration space and its BAR 0, once the guest turned that on.
+
+        Linux does so at the end of all that it has to write there.  Who turns
+        it on before that has it turned off again.
+        """
+        device = self.pci_devices().get(name)
+        bars = [region["address"] for region in device["regions"]
+                if region["bar"] == 0] if device else []
+        if not bars or bars[0] in NO_ADDRESS:
+            return None
+        return self.config_space(device), bars[0]
+
+    def config_space(self, device):
+        """Where the machine has a device's configuration space."""
+        return ECAM[self.arch] + (device["bus"] << 20 | device["slot"] << 15 |
+                                  device["function"] << 12)
+
+    def enable_pci(self, config):
         """What a driver would do first."""
-        command = ECAM[self.arch] + (bus << 20 | slot << 15) + PCI_COMMAND
-        value = self.qtest.command("readw", hex(command))
-        self.qtest.command("writew", hex(command),
+        value = self.qtest.command("readw", hex(config + PCI_COMMAND))
+        self.qtest.command("writew", hex(config + PCI_COMMAND),
                            hex(value | PCI_MEMORY_AND_MASTER))
+
+    def slot_has_power(self, name):
+        """
+        Whether the slot of a device is on, and is to stay so.
+
+        The guest turns it on when it has noticed the device, and off when it
+        lets go of it; it may never do so, and its indicator blinks meanwhile.
+        """
+        port = self.pci_devices()[self.plugged[name].device["bus"]]
+        control = self.express_register(self.config_space(port), SLOT_CONTROL)
+        return slot_is_on(control)
+
+    def express_register(self, config, offset):
+        """A register of PCI Express's capability."""
+        at = self.qtest.command("readb", hex(config + PCI_CAPABILITIES))
+        while at and self.qtest.command("readb",
+                                        hex(config + at)) != PCI_EXPRESS:
+            at = self.qtest.command("readb", hex(config + at + 1))
+        return self.qtest.command("readw", hex(config + at + offset))
 
     # Reset and migration
 
@@ -288,6 +274,7 @@ class SoakGuest(Guest):
         self.booting = True
         self.command("system_reset")
         self.boot(idle=idle)
+        self.plugs.after_reset()
 
     def boot(self, timeout=PATIENCE, idle=None):
         """SeaBIOS resets the machine itself once more, after a reset."""
@@ -296,28 +283,43 @@ class SoakGuest(Guest):
         self.booting = False
 
     def move_to(self, other, idle):
-        """The guest goes on in @other, which has been started for it."""
+        """
+        The guest goes on in @other, which has been started for it.
+
+        Not if it has let go of something since then: then it goes on here.
+        Returns whether it moved.
+        """
         uri = f"unix:{self.folder}/migration-{other.number}"
         self.command("migrate-set-parameters", {
             "max-bandwidth": 10 << 30, "downtime-limit": 20000})
+        self.command("migrate-set-capabilities", {"capabilities": [
+            {"capability": "pause-before-switchover", "state": True}]})
         other.command("migrate-incoming", {"uri": uri})
         self.command("migrate", {"uri": uri})
+        self.wait_migration("pre-switchover", idle)
+        # From here on it stands still.
+        if self.plugs.there() != set(other.plugged):
+            self.command("migrate_cancel")
+            self.wait_migration("cancelled", idle)
+            return False
+        self.command("migrate-continue", {"state": "pre-switchover"})
         for side in (self, other):
-            side.wait_migrated(idle)
+            side.wait_migration("completed", idle)
         # The protocol of the workload goes on where it was.
         other.hello, other._number = self.hello, self._number
         other.booting = False
         other.command("cont")
+        return True
 
-    def wait_migrated(self, idle):
-        """Waits for the end of a migration, at either side."""
+    def wait_migration(self, wanted, idle):
+        """Waits for a state of a migration, at either side."""
         deadline = time.monotonic() + PATIENCE
         while True:
             answer = self.command("query-migrate")
             status = answer.get("status")
-            if status == "completed":
+            if status == wanted:
                 return
-            if status in ("failed", "cancelled") or \
+            if status in ("failed", "cancelled", "completed") or \
                     time.monotonic() > deadline:
                 raise self.failure(f"migration: {answer}")
             idle()
