@@ -7,11 +7,13 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/rcu.h"
 #include "qemu/timer.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-age.h"
 #include "system/replay.h"
 #include "age-int.h"
+#include "pieces.h"
 #include "ranges.h"
 #include "vcpu.h"
 
@@ -48,34 +50,63 @@ static bool check_ranges(AgeSpanList *list, AgeAddressType type, Error **errp)
     return true;
 }
 
-static void clear_piece(void *opaque, uint64_t start, uint64_t end,
-                        uint64_t first_bit)
-{
-    bool *young = opaque;
+/**
+ * Aging: a command under way
+ *
+ * @result: of each range
+ * @age: ages host memory, and tells whether any was young
+ * @test_only: it only looks
+ */
+typedef struct Aging {
+    AgeSpanResult **result;
+    bool (*age)(uint64_t start, uint64_t end);
+    bool test_only;
+} Aging;
 
-    *young |= age_clear_young(start, end);
+/* What is asked for once */
+static void age_alone(Aging *a, const AgePiece *piece)
+{
+    bool *young = &a->result[piece->range]->young;
+
+    if (!*young || !a->test_only) {
+        *young |= a->age(piece->start, piece->end);
+    }
 }
 
-/* With flush=request */
-static void clear_flush_piece(void *opaque, uint64_t start, uint64_t end,
-                              uint64_t first_bit)
+/*
+ * What is asked for several times, of which each page is made old once.  Parts
+ * may be parts of one block, which only the first would find young: so look at
+ * all of them before.
+ */
+static void age_shared(Aging *a, const AgePiece *piece, unsigned num)
 {
-    bool *young = opaque;
+    g_autoptr(GArray) parts = age_pieces_parts(piece, num);
+    AgePart *part = (AgePart *)parts->data;
+    bool look = !a->test_only && parts->len > 1;
 
-    *young |= age_clear_flush_young(start, end);
+    for (unsigned i = 0; look && i < parts->len; i++) {
+        part[i].young = age_test_young(part[i].start, part[i].end);
+    }
+    for (unsigned i = 0; i < parts->len; i++) {
+        part[i].young |= a->age(part[i].start, part[i].end);
+    }
+    for (unsigned i = 0; i < num; i++) {
+        a->result[piece[i].range]->young |= age_piece_young(&piece[i], part,
+                                                            parts->len);
+    }
 }
 
-static void test_piece(void *opaque, uint64_t start, uint64_t end,
-                       uint64_t first_bit)
+static void age_reached(void *opaque, const AgePiece *piece, unsigned num)
 {
-    bool *young = opaque;
-
-    *young = *young || age_test_young(start, end);
+    if (num == 1) {
+        age_alone(opaque, piece);
+    } else {
+        age_shared(opaque, piece, num);
+    }
 }
 
-/* Age each range by @fn. */
-static AgeSpanResultList *age_spans(AgeSpanList *list, AgeAddressType type,
-                                    AgePieceFunc *fn)
+/* Nothing is known of them yet. */
+static AgeSpanResultList *new_results(AgeSpanList *list, GPtrArray *array)
 {
     AgeSpanResultList *results = NULL, **tail = &results;
 
@@ -84,10 +115,32 @@ static AgeSpanResultList *age_spans(AgeSpanList *list, AgeAddressType type,
 
         result->start = list->value->start;
         result->end = list->value->end;
-        age_ranges_foreach(type, result->start, result->end, fn,
-                           &result->young);
+        g_ptr_array_add(array, result);
         QAPI_LIST_APPEND(tail, result);
     }
+    return results;
+}
+
+/* Age all ranges by @age. */
+static AgeSpanResultList *age_spans(AgeSpanList *list, AgeAddressType type,
+                                    bool (*age)(uint64_t start, uint64_t end),
+                                    bool test_only)
+{
+    g_autoptr(GArray) pieces = g_array_new(false, false, sizeof(AgePiece));
+    g_autoptr(GPtrArray) array = g_ptr_array_new();
+    AgeSpanResultList *results = new_results(list, array);
+    Aging a = {
+        .result = (AgeSpanResult **)array->pdata,
+        .age = age,
+        .test_only = test_only,
+    };
+
+    RCU_READ_LOCK_GUARD();
+    for (unsigned i = 0; i < array->len; i++) {
+        age_ranges_collect(pieces, type, i, a.result[i]->start,
+                           a.result[i]->end);
+    }
+    age_pieces_foreach(pieces, age_block_size(), age_reached, &a);
     return results;
 }
 
@@ -105,8 +158,9 @@ AgeAgingResult *qmp_age_clear_young(AgeSpanList *list, bool has_address,
     result = g_new0(AgeAgingResult, 1);
     result->begin_ns = get_clock();
     result->ranges = age_spans(list, address,
-                               flush == AGE_FLUSH_REQUEST ? clear_flush_piece
-                                                          : clear_piece);
+                               flush == AGE_FLUSH_REQUEST
+                               ? age_clear_flush_young : age_clear_young,
+                               false);
     if (flush == AGE_FLUSH_REQUEST) {
         /* What others cleared before counts as well. */
         age_vcpu_request_flush();
@@ -127,7 +181,7 @@ AgeAgingResult *qmp_age_test_young(AgeSpanList *list, bool has_address,
     }
     result = g_new0(AgeAgingResult, 1);
     result->begin_ns = get_clock();
-    result->ranges = age_spans(list, address, test_piece);
+    result->ranges = age_spans(list, address, age_test_young, true);
     result->end_ns = get_clock();
     result->flush_pending = age_vcpu_flush_pending();
     return result;

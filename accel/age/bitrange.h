@@ -44,6 +44,21 @@ static inline void age_bits_or(unsigned long *map, uint64_t pos, unsigned n,
     }
 }
 
+/* Set those of the @n bits (any number) from @pos on that @from has set */
+static inline void age_bits_or_from(unsigned long *map, uint64_t pos,
+                                    const unsigned long *from,
+                                    uint64_t from_pos, uint64_t n)
+{
+    while (n > 0) {
+        unsigned chunk = MIN(n, AGE_WORD_BITS);
+
+        age_bits_or(map, pos, chunk, age_bits_get(from, from_pos, chunk));
+        pos += chunk;
+        from_pos += chunk;
+        n -= chunk;
+    }
+}
+
 /* Are the @n bits (any number) from @pos on all ones? */
 static inline bool age_bits_all(const unsigned long *map, uint64_t pos,
                                 uint64_t n)

@@ -12,7 +12,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-commands-age.h"
 #include "age-int.h"
-#include "harvest-range.h"
+#include "harvest-pieces.h"
 #include "vcpu.h"
 
 /*
@@ -25,9 +25,8 @@
  * HarvestCommand: a command
  *
  * @ranges: of #HarvestRange
- * @type: how their addresses are meant
- * @dirty: it is about dirty pages, rather than young ones
- * @fallback: fallbacks are allowed
+ * @mode: how to harvest them
+ * @young: a fallback found a young page
  * @flush: what to do about TLBs
  * @format: how to tell of pages
  * @begin_ns, @end_ns: when it began and ended to harvest
@@ -35,9 +34,8 @@
  */
 typedef struct HarvestCommand {
     GArray *ranges;
-    AgeAddressType type;
-    bool dirty;
-    bool fallback;
+    HarvestMode mode;
+    bool young;
     AgeFlush flush;
     AgeResultFormat format;
     uint64_t begin_ns;
@@ -65,7 +63,7 @@ static bool parse_ranges(HarvestCommand *c, AgeRangeList *list, Error **errp)
     c->ranges = g_array_new(false, true, sizeof(HarvestRange));
     g_array_set_clear_func(c->ranges,
                            (GDestroyNotify)age_harvest_range_clear);
-    if (!age_ranges_init(&state, c->type, errp)) {
+    if (!age_ranges_init(&state, c->mode.type, errp)) {
         return false;
     }
     for (; list; list = list->next) {
@@ -85,13 +83,7 @@ static bool parse_ranges(HarvestCommand *c, AgeRangeList *list, Error **errp)
 static void harvest(HarvestCommand *c)
 {
     c->begin_ns = get_clock();
-    for (unsigned i = 0; i < c->ranges->len; i++) {
-        HarvestRange *r = range_at(c, i);
-
-        r->dirty = c->dirty;
-        r->fallback = c->fallback;
-        age_harvest_range(r, c->type);
-    }
+    c->young = age_harvest_ranges(range_at(c, 0), c->ranges->len, c->mode);
     if (c->flush == AGE_FLUSH_REQUEST) {
         age_vcpu_request_flush();
     }
@@ -139,8 +131,8 @@ AgeHarvestResult *qmp_age_test_clear_young(AgeRangeList *list,
                                            Error **errp)
 {
     g_auto(HarvestCommand) c = {
-        .type = has_address ? address : AGE_ADDRESS_TYPE_GPA,
-        .fallback = has_fallback && fallback,
+        .mode.type = has_address ? address : AGE_ADDRESS_TYPE_GPA,
+        .mode.fallback = has_fallback && fallback,
         .flush = flush,
         .format = has_format ? format : AGE_RESULT_FORMAT_BITMAP,
     };
@@ -153,9 +145,7 @@ AgeHarvestResult *qmp_age_test_clear_young(AgeRangeList *list,
     result->begin_ns = c.begin_ns;
     result->end_ns = c.end_ns;
     result->flush_pending = c.flush_pending;
-    for (unsigned i = 0; i < c.ranges->len; i++) {
-        result->young |= range_at(&c, i)->fallback_young;
-    }
+    result->young = c.young;
     result->ranges = young_results(&c);
     return result;
 }
@@ -184,8 +174,8 @@ AgeDirtyResult *qmp_age_test_clear_dirty(AgeRangeList *list, bool has_address,
                                          AgeResultFormat format, Error **errp)
 {
     g_auto(HarvestCommand) c = {
-        .type = has_address ? address : AGE_ADDRESS_TYPE_GPA,
-        .dirty = true,
+        .mode.type = has_address ? address : AGE_ADDRESS_TYPE_GPA,
+        .mode.dirty = true,
         .flush = flush,
         .format = has_format ? format : AGE_RESULT_FORMAT_BITMAP,
     };

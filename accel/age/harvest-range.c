@@ -1,5 +1,5 @@
 /*
- * A range of a harvest: from the argument of a command to its result
+ * A range of a harvest: its argument taken apart, and its result put together
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -19,12 +19,6 @@ void age_harvest_range_clear(HarvestRange *r)
     g_free(r->young);
     qapi_free_AgeAnswerList(r->answers);
 }
-
-static const AgeAnswerHow how_to_qapi[] = {
-    [AGE_HOW_BITMAP] = AGE_ANSWER_HOW_BITMAP,
-    [AGE_HOW_CLEAR_YOUNG] = AGE_ANSWER_HOW_CLEAR_YOUNG,
-    [AGE_HOW_REFUSED] = AGE_ANSWER_HOW_REFUSED,
-};
 
 static size_t words_of(uint64_t pages)
 {
@@ -181,65 +175,6 @@ bool age_harvest_range_parse(HarvestRange *r, AgeRanges *state,
         .pages = (arg->end - arg->start) >> AGE_PAGE_SHIFT,
     };
     return decode_map(r, state, errp);
-}
-
-/* Pieces of a range may be answered differently: tell the worst of it. */
-static void add_to_answer(AgeAnswer *answer, AgeHow how, const char *reason,
-                          bool young)
-{
-    answer->how = MAX(answer->how, how_to_qapi[how]);
-    answer->has_young |= how == AGE_HOW_CLEAR_YOUNG;
-    answer->young |= young;
-    if (!answer->reason) {
-        answer->reason = g_strdup(reason);
-    }
-}
-
-/* The answer of a subscriber, or a further part of it */
-static void add_answer(void *opaque, const char *name, AgeHow how,
-                       const char *reason, bool young)
-{
-    HarvestRange *r = opaque;
-    AgeAnswerList **tail = &r->answers;
-    AgeAnswer *answer;
-
-    for (; *tail; tail = &(*tail)->next) {
-        answer = (*tail)->value;
-        if (g_str_equal(answer->mmu, name)) {
-            add_to_answer(answer, how, reason, young);
-            return;
-        }
-    }
-    answer = g_new0(AgeAnswer, 1);
-    answer->mmu = g_strdup(name);
-    answer->how = how_to_qapi[how];
-    answer->reason = g_strdup(reason);
-    answer->has_young = how == AGE_HOW_CLEAR_YOUNG;
-    answer->young = young;
-    QAPI_LIST_APPEND(tail, answer);
-}
-
-static void harvest_piece(void *opaque, uint64_t start, uint64_t end,
-                          uint64_t first_bit)
-{
-    HarvestRange *r = opaque;
-    AgeYoung y = {
-        .start = start,
-        .end = end,
-        .dirty = r->dirty,
-        .first_bit = first_bit,
-        .select = r->map,
-        .young = r->young,
-    };
-
-    r->fallback_young |= age_test_clear_young(&y, r->fallback, add_answer, r);
-}
-
-void age_harvest_range(HarvestRange *r, AgeAddressType type)
-{
-    r->young = g_new0(unsigned long, words_of(r->pages));
-    age_ranges_foreach(type, r->arg->start, r->arg->end, harvest_piece, r);
-    r->young_count = age_bits_count(r->young, words_of(r->pages));
 }
 
 /* The bitmap as the seed of this interface has it: young bits flipped */

@@ -1,5 +1,5 @@
 /*
- * A range of a harvest: from the argument of a command to its result
+ * A range of a harvest: its argument taken apart, and its result put together
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
@@ -19,11 +19,8 @@
  *     if there was none, which is all ones
  * @map_bytes: length of what was given
  * @memory: where the client's memory is, if the bitmap is there
- * @dirty: it is about dirty pages, rather than young ones
  * @young: bits of the young pages
  * @young_count: how many they are
- * @fallback: fallbacks are allowed
- * @fallback_young: a fallback found a young page
  * @answers: how each secondary MMU answered
  */
 typedef struct HarvestRange {
@@ -32,11 +29,8 @@ typedef struct HarvestRange {
     unsigned long *map;
     size_t map_bytes;
     const void *memory;
-    bool dirty;
     unsigned long *young;
     AgeBitCount young_count;
-    bool fallback;
-    bool fallback_young;
     AgeAnswerList *answers;
 } HarvestRange;
 
@@ -51,15 +45,6 @@ typedef struct HarvestRange {
  */
 bool age_harvest_range_parse(HarvestRange *r, AgeRanges *state,
                              const AgeRange *arg, Error **errp);
-
-/**
- * age_harvest_range: harvest it
- * @r: the range, with @dirty and @fallback filled in
- * @type: how its addresses are meant
- *
- * Context: any thread, with or without the BQL.
- */
-void age_harvest_range(HarvestRange *r, AgeAddressType type);
 
 /**
  * age_harvest_range_answer: tell what came of it

@@ -241,6 +241,7 @@ void age_mmu_init(AgeMMU *mmu, const char *name)
     g_rw_lock_init(&mmu->lock);
     g_mutex_init(&mmu->zap_lock);
     mmu->notifier.ops = &mmu_notifier_ops;
+    mmu->notifier.block = age_height_size(mmu->leaf_height);
     age_notifier_register(&mmu->notifier, name);
 }
 

@@ -48,11 +48,45 @@ bool age_has_test_clear_young(void)
     return false;
 }
 
+uint64_t age_block_size(void)
+{
+    uint64_t block = 0;
+    AgeNotifier *n;
+
+    RCU_READ_LOCK_GUARD();
+    QLIST_FOREACH_RCU(n, &notifiers, next) {
+        block = MAX(block, n->block);
+    }
+    return block;
+}
+
 static bool can_test_clear_young(AgeNotifier *n, const char **reason)
 {
     *reason = "it can't tell for single pages";
     return n->ops->test_clear_young &&
            n->ops->can_test_clear_young(n, reason);
+}
+
+/*
+ * Make old what is asked for.  Two parts may be parts of one block, which only
+ * the first would find young: so look at all of them before.
+ */
+static bool fall_back(AgeNotifier *n, AgeYoung *y)
+{
+    bool look = y->num_parts > 1 && n->ops->test_young;
+    bool young = false;
+
+    if (!y->num_parts) {
+        return n->ops->clear_young(n, y->start, y->end);
+    }
+    for (AgePart *p = y->part; p < y->part + y->num_parts; p++) {
+        p->young = look && n->ops->test_young(n, p->start, p->end);
+    }
+    for (AgePart *p = y->part; p < y->part + y->num_parts; p++) {
+        p->young |= n->ops->clear_young(n, p->start, p->end);
+        young |= p->young;
+    }
+    return young;
 }
 
 /* The answer of @n; asked first, so that a refusal consumes nothing */
@@ -69,7 +103,7 @@ static AgeHow harvest(AgeNotifier *n, AgeYoung *y, bool fallback,
     if (!fallback || !n->ops->clear_young) {
         return AGE_HOW_REFUSED;
     }
-    *young = n->ops->clear_young(n, y->start, y->end);
+    *young = fall_back(n, y);
     return AGE_HOW_CLEAR_YOUNG;
 }
 

@@ -8,6 +8,7 @@
 #include "qemu/units.h"
 #include "qapi/error.h"
 #include "age-int.h"
+#include "pieces.h"
 #include "ranges.h"
 
 /* Bounds on a command, so that it ends soon and can't exhaust memory */
@@ -121,12 +122,12 @@ static bool mapped_before(unsigned num, const AgeMemSlot *slot, hwaddr gpa,
 }
 
 /*
- * What @slot, of the space with number @index, has in a range.  The spaces of
- * a machine map most memory alike; each page is visited once.
+ * What @slot, of the space with number @index, has of [@start, @range_end).
+ * The spaces of a machine map most memory alike; each page is listed once.
  */
-static void foreach_of_slot(unsigned index, const AgeMemSlot *slot,
-                            uint64_t start, uint64_t range_end,
-                            AgePieceFunc *fn, void *opaque)
+static void collect_slot(GArray *pieces, unsigned range, unsigned index,
+                         const AgeMemSlot *slot, uint64_t start,
+                         uint64_t range_end)
 {
     hwaddr gpa = MAX(start, slot->gpa);
     hwaddr stop = MIN(range_end, age_slot_end(slot));
@@ -135,22 +136,28 @@ static void foreach_of_slot(unsigned index, const AgeMemSlot *slot,
         hwaddr end = stop;
 
         if (!mapped_before(index, slot, gpa, &end)) {
-            fn(opaque, slot->hva + (gpa - slot->gpa),
-               slot->hva + (end - slot->gpa),
-               (range_end - end) >> AGE_PAGE_SHIFT);
+            AgePiece piece = {
+                .start = slot->hva + (gpa - slot->gpa),
+                .end = slot->hva + (end - slot->gpa),
+                .range = range,
+                .first_bit = (range_end - end) >> AGE_PAGE_SHIFT,
+            };
+
+            g_array_append_val(pieces, piece);
         }
         gpa = end;
     }
 }
 
-void age_ranges_foreach(AgeAddressType type, uint64_t start, uint64_t end,
-                        AgePieceFunc *fn, void *opaque)
+void age_ranges_collect(GArray *pieces, AgeAddressType type, unsigned range,
+                        uint64_t start, uint64_t end)
 {
     AgeMMU *mmu = &age_state.mmu;
 
-    RCU_READ_LOCK_GUARD();
     if (type == AGE_ADDRESS_TYPE_HVA) {
-        fn(opaque, start, end, 0);
+        AgePiece whole = { .start = start, .end = end, .range = range };
+
+        g_array_append_val(pieces, whole);
         return;
     }
     for (unsigned i = 0; i < age_mmu_num_spaces(mmu); i++) {
@@ -158,7 +165,7 @@ void age_ranges_foreach(AgeAddressType type, uint64_t start, uint64_t end,
 
         for (unsigned k = age_slots_lower_bound(slots, start);
              k < slots->num && slots->slot[k].gpa < end; k++) {
-            foreach_of_slot(i, &slots->slot[k], start, end, fn, opaque);
+            collect_slot(pieces, range, i, &slots->slot[k], start, end);
         }
     }
 }

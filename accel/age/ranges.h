@@ -53,28 +53,19 @@ age_ranges_error(const AgeRanges *ranges, uint64_t start, uint64_t end,
                  Error **errp, const char *fmt, ...);
 
 /**
- * AgePieceFunc: called for each piece of host-virtual memory in a range
- * @opaque: from the caller
- * @start: first host-virtual address
- * @end: the address behind the last
- * @first_bit: pages of the range that come after the piece
- */
-typedef void AgePieceFunc(void *opaque, uint64_t start, uint64_t end,
-                          uint64_t first_bit);
-
-/**
- * age_ranges_foreach: find the host memory behind a range
+ * age_ranges_collect: find the host memory behind a range
+ * @pieces: array of #AgePiece, to which it is added: for host-virtual
+ *     addresses, the whole range; for guest-physical ones, what the slots of
+ *     all address spaces have there, each page once at each guest-physical
+ *     address
  * @type: how addresses are meant
+ * @range: number of the range
  * @start: first address
  * @end: the address behind the last
- * @fn: called for each piece.  For host-virtual addresses, that is the whole
- *     range; for guest-physical ones, what the slots of all address spaces have
- *     there, each page once at each guest-physical address
- * @opaque: for @fn
  *
- * Context: any thread.  @fn is called in an RCU read-side critical section.
+ * Context: RCU read-side critical section, in which the result is valid.
  */
-void age_ranges_foreach(AgeAddressType type, uint64_t start, uint64_t end,
-                        AgePieceFunc *fn, void *opaque);
+void age_ranges_collect(GArray *pieces, AgeAddressType type, unsigned range,
+                        uint64_t start, uint64_t end);
 
 #endif /* ACCEL_AGE_RANGES_H */

@@ -26,6 +26,19 @@ extern bool age_allowed;
 typedef struct AgeNotifier AgeNotifier;
 
 /**
+ * AgePart: a part of a range
+ *
+ * @start: first host-virtual address, page aligned
+ * @end: the address behind the last
+ * @young: what has a young page there
+ */
+typedef struct AgePart {
+    uint64_t start;
+    uint64_t end;
+    bool young;
+} AgePart;
+
+/**
  * AgeYoung: what is asked of the chain, and what it found
  *
  * Both bitmaps have a bit for each page of [@start, @end); that of address a
@@ -40,6 +53,10 @@ typedef struct AgeNotifier AgeNotifier;
  * @select: 1 makes a young page old, 0 only tests it; NULL is all ones
  * @young: the bit of a page that any MMU found young is set; the others are
  *     left alone
+ * @part: what of the range is asked for, if that is not all of it or if the
+ *     parts are asked for one by one: a fallback keeps to these parts, and
+ *     tells of each.  The pages between them have 0 in @select
+ * @num_parts: how many they are; 0 for the whole range
  * @cleared: what harvests add the number of flags to that they cleared
  */
 typedef struct AgeYoung {
@@ -49,6 +66,8 @@ typedef struct AgeYoung {
     uint64_t first_bit;
     const unsigned long *select;
     unsigned long *young;
+    AgePart *part;
+    unsigned num_parts;
     uint64_t cleared;
 } AgeYoung;
 
@@ -90,12 +109,16 @@ typedef struct AgeNotifierOps {
  * @rcu: for its release
  * @ops: what it can do
  * @name: how answers call it
+ * @block: bytes of the largest piece of memory that has one flag for all its
+ *     pages, a power of two; 0 if each has its own.  Such pieces are aligned
+ *     to their size in host-virtual addresses
  * @next: link in the chain
  */
 struct AgeNotifier {
     struct rcu_head rcu;
     const AgeNotifierOps *ops;
     char *name;
+    uint64_t block;
     QLIST_ENTRY(AgeNotifier) next;
 };
 
@@ -118,14 +141,15 @@ typedef enum AgeHow {
  * @name: the subscriber, valid during the call
  * @how: how it answered
  * @reason: why not in the bitmap, a static string; else NULL
- * @young: with @AGE_HOW_CLEAR_YOUNG, whether any page was young
+ * @young: with @AGE_HOW_CLEAR_YOUNG, whether any page was young; for each of
+ *     the parts, if there are any, they tell
  */
 typedef void AgeAnswered(void *opaque, const char *name, AgeHow how,
                          const char *reason, bool young);
 
 /**
  * age_notifier_register: subscribe to the chain
- * @n: the subscription, with @ops filled in
+ * @n: the subscription, with @ops and @block filled in
  * @name: how answers call it; copied
  *
  * Context: BQL held.  Harvests may be under way; they see it or not.
@@ -149,6 +173,18 @@ void age_notifier_unregister(AgeNotifier *n);
  * Context: any thread.
  */
 bool age_has_test_clear_young(void);
+
+/**
+ * age_block_size: what of memory may have one flag for all its pages
+ *
+ * Who harvests several ranges, which may be ranges of one such block, has to
+ * ask for them in one call: the first of several calls would clear the flag for
+ * all of them.
+ *
+ * Returns: the largest @block of all subscribers.
+ * Context: any thread.
+ */
+uint64_t age_block_size(void);
 
 /**
  * age_test_clear_young: harvest all subscribers

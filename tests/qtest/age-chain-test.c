@@ -29,8 +29,10 @@
 
 enum { CPU, DMA, MMUS };
 
+/* What is young, and what the call at hand clears */
 typedef struct Page {
     bool young[MMUS];
+    bool clear[MMUS];
 } Page;
 
 typedef struct Region {
@@ -105,19 +107,15 @@ static void expect_page(Model *m, Call *c, Range *r, unsigned bit, Page *p)
     } else if (c->how == CLEAR_YOUNG) {
         r->taken |= p->young[DMA];
     }
-    if (clear) {
-        p->young[CPU] = false;
-    }
-    if (c->how == CLEAR_YOUNG || (c->how == BITMAP && clear)) {
-        p->young[DMA] = false;
-    }
+    p->clear[CPU] |= clear;
+    p->clear[DMA] |= c->how == CLEAR_YOUNG || (c->how == BITMAP && clear);
     if (young) {
         r->map[bit / 8] ^= 1 << (bit % 8);
         r->young++;
     }
 }
 
-/* Harvest @r from the model */
+/* Look at @r in the model, and note what it clears */
 static void expect_range(Model *m, Call *c, Range *r)
 {
     if (!r->map) {
@@ -131,6 +129,30 @@ static void expect_range(Model *m, Call *c, Range *r)
         if (p) {
             expect_page(m, c, r, r->count - i - 1, p);
         }
+    }
+}
+
+static void clear_pages(Region *r)
+{
+    for (unsigned i = 0; i < r->size / AGE_PAGE; i++) {
+        for (unsigned mmu = 0; mmu < MMUS; mmu++) {
+            r->page[i].young[mmu] &= !r->page[i].clear[mmu];
+            r->page[i].clear[mmu] = false;
+        }
+    }
+}
+
+/*
+ * Harvest all ranges from the model.  Where they overlap, each is told the
+ * same, and any of them clears.
+ */
+static void expect_call(Model *m, Call *c)
+{
+    for (unsigned i = 0; i < c->num; i++) {
+        expect_range(m, c, &c->range[i]);
+    }
+    for (unsigned i = 0; i < m->num; i++) {
+        clear_pages(&m->region[i]);
     }
 }
 
@@ -277,9 +299,9 @@ static void check_call(Model *m)
         random_range(m, &c.range[i], i ? &c.range[i - 1] : NULL, c.hva);
     }
     result = do_call(m, &c);
+    expect_call(m, &c);
     entry = qlist_first(qdict_get_qlist(result, "ranges"));
     for (unsigned i = 0; i < c.num; i++, entry = qlist_next(entry)) {
-        expect_range(m, &c, &c.range[i]);
         check_range(&c, &c.range[i], qobject_to(QDict, entry->value));
         taken |= c.range[i].taken;
         g_free(c.range[i].map);

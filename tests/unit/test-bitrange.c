@@ -116,6 +116,32 @@ static void test_set(void)
     each_range(MAX_LEN, check_set);
 }
 
+/* From a map of as many bits, at every offset of a word */
+static void check_or_from(unsigned long *map, unsigned pos, unsigned n)
+{
+    unsigned from_pos = rnd64() % 64;
+    unsigned long *from = new_map(from_pos + n);
+    unsigned long *want = new_map(pos + n);
+    size_t size = (pos + n + 63) / 64 * 8;
+
+    fill_random(from, from_pos + n);
+    memcpy(want, map, size);
+    for (unsigned i = 0; i < n; i++) {
+        if (get_bit(from, from_pos + i)) {
+            put_bit(want, pos + i, true);
+        }
+    }
+    age_bits_or_from(map, pos, from, from_pos, n);
+    g_assert_cmpmem(map, size, want, size);
+    g_free(from);
+    g_free(want);
+}
+
+static void test_or_from(void)
+{
+    each_range(MAX_LEN, check_or_from);
+}
+
 /* All ones in the range, then all but one; outside it is random. */
 static void check_all(unsigned long *map, unsigned pos, unsigned n)
 {
@@ -227,6 +253,7 @@ int main(int argc, char **argv)
     g_test_add_func("/age/bitrange/get", test_get);
     g_test_add_func("/age/bitrange/or", test_or);
     g_test_add_func("/age/bitrange/set", test_set);
+    g_test_add_func("/age/bitrange/or-from", test_or_from);
     g_test_add_func("/age/bitrange/all", test_all);
     g_test_add_func("/age/bitrange/any", test_any);
     g_test_add_func("/age/bitrange/empty", test_empty);
