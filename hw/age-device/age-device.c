@@ -30,6 +30,13 @@ static int pre_save(void *opaque)
     return 0;
 }
 
+/* What is loaded takes the place of all that there was. */
+static int pre_load(void *opaque)
+{
+    age_device_abort(opaque);
+    return 0;
+}
+
 /* A job that goes on may be anywhere but behind its end. */
 static bool progress_valid(AgeDevice *s)
 {
@@ -45,10 +52,11 @@ static int post_load(void *opaque, int version_id)
 {
     AgeDevice *s = opaque;
 
-    s->paused = s->status & AGE_DEVICE_STATUS_BUSY;
-    if (s->paused && !progress_valid(s)) {
+    if ((s->status & AGE_DEVICE_STATUS_BUSY) && !progress_valid(s)) {
+        s->status = 0;
         return -EINVAL;
     }
+    age_device_loaded(s);
     s->irq_status &= AGE_DEVICE_IRQ_ALL;
     s->irq_enable &= AGE_DEVICE_IRQ_ALL;
     return 0;
@@ -59,6 +67,7 @@ static const VMStateDescription vmstate_age_device = {
     .version_id = 1,
     .minimum_version_id = 1,
     .pre_save = pre_save,
+    .pre_load = pre_load,
     .post_load = post_load,
     .fields = (const VMStateField[]) {
         VMSTATE_PCI_DEVICE(parent_obj, AgeDevice),
@@ -145,7 +154,7 @@ static void age_device_realize(PCIDevice *pdev, Error **errp)
     memory_region_init_io(&s->mmio, OBJECT(s), &age_device_mmio_ops, s,
                           TYPE_AGE_DEVICE, AGE_DEVICE_BAR_SIZE);
     pci_register_bar(pdev, 0, PCI_BASE_ADDRESS_SPACE_MEMORY, &s->mmio);
-    age_device_runner_init(s);
+    age_device_runner_realize(s);
     s->vm_state = qdev_add_vm_change_state_handler(DEVICE(s), vm_state_changed,
                                                    s);
 }
@@ -154,10 +163,8 @@ static void age_device_exit(PCIDevice *pdev)
 {
     AgeDevice *s = AGE_DEVICE(pdev);
 
-    s->no_start++;
     qemu_del_vm_change_state_handler(s->vm_state);
-    age_device_abort(s);
-    age_device_runner_cleanup(s);
+    age_device_runner_unrealize(s);
     msix_uninit_exclusive_bar(pdev);
     age_dma_free(s->engine.mmu);
     s->engine.mmu = NULL;
@@ -186,11 +193,15 @@ static void age_device_instance_init(Object *obj)
     PCI_DEVICE(obj)->cap_present |= QEMU_PCI_CAP_EXPRESS;
     s->test_clear_young = true;
     age_engine_init(&s->engine);
+    age_device_runner_init(s);
 }
 
 static void age_device_instance_finalize(Object *obj)
 {
-    age_engine_cleanup(&AGE_DEVICE(obj)->engine);
+    AgeDevice *s = AGE_DEVICE(obj);
+
+    age_device_runner_finalize(s);
+    age_engine_cleanup(&s->engine);
 }
 
 static const Property age_device_properties[] = {

@@ -11,6 +11,10 @@
  * that the IOMMU has forgotten the address, and the BQL sees to this.  So the
  * jobs of a device that is behind an IOMMU are the main loop's.
  *
+ * Nor does the thread take the BQL to put a job down.  Who waits for that keeps
+ * the BQL, so that in the meantime no other vCPU can unplug, reset or start
+ * what is being unplugged or reset.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
@@ -29,19 +33,44 @@
 #define SLICE           (1024 * 1024)
 #define PIECE_COST      4096
 
-static bool is_busy(AgeDevice *s)
+/* States; see AgeJobState for who may go from which to which. */
+
+static AgeJobState get_state(AgeDevice *s)
 {
-    return s->status & AGE_DEVICE_STATUS_BUSY;
+    QEMU_LOCK_GUARD(&s->lock);
+    return s->state;
 }
 
-/* Ends of a job */
+static void set_state(AgeDevice *s, AgeJobState state)
+{
+    QEMU_LOCK_GUARD(&s->lock);
+    s->state = state;
+    qemu_cond_broadcast(&s->changed);
+}
 
+/* Go from one state to another, if it is in that.  Returns whether it was. */
+static bool change_state(AgeDevice *s, AgeJobState from, AgeJobState to)
+{
+    QEMU_LOCK_GUARD(&s->lock);
+    if (s->state != from) {
+        return false;
+    }
+    s->state = to;
+    qemu_cond_broadcast(&s->changed);
+    return true;
+}
+
+/* Ends of a job.  Nobody does it any more. */
+
+/*
+ * The interrupt is last: it is a write to an address of the guest's choice, and
+ * could start the next job or unplug the device, which may be gone after that.
+ */
 static void end_with(AgeDevice *s, uint64_t status, uint64_t cause)
 {
     trace_age_device_end(status, age_engine_progress(&s->engine).bytes);
     s->status = status;
-    s->paused = false;
-    s->stopping = false;
+    set_state(s, AGE_JOB_NONE);
     age_device_irq_raise(s, cause);
 }
 
@@ -75,13 +104,33 @@ static void end(AgeDevice *s, AgeEngineResult result)
 /* The main loop's part */
 
 /*
- * The worker's job is over.  It does not end that itself: an interrupt is a
- * write to an address of the guest's choice, and could unplug the device.
+ * As a guarded bottom half: the device's own DMA and interrupts do not come
+ * back to it.  They may unplug it, which nobody else might survive: so there is
+ * a reference to it, also when the guard is disengaged.
  */
+static void call_guarded(AgeDevice *s, void (*func)(AgeDevice *s))
+{
+    MemReentrancyGuard *guard = &DEVICE(s)->mem_reentrancy_guard;
+    bool engaged = guard->engaged_in_io;
+
+    object_ref(s);
+    guard->engaged_in_io = true;
+    func(s);
+    guard->engaged_in_io = engaged;
+    object_unref(s);
+}
+
+/* What the worker put down, and wants to be ended */
 static void end_over(AgeDevice *s)
 {
-    s->over = false;
-    end(s, s->result);
+    if (get_state(s) == AGE_JOB_OVER) {
+        end(s, s->result);
+    }
+}
+
+static void over_due(void *opaque)
+{
+    call_guarded(opaque, end_over);
 }
 
 static gboolean slice_due(gpointer opaque);
@@ -98,8 +147,9 @@ static void next_slice(AgeDevice *s)
 }
 
 /*
- * An IOMMU that refuses a piece may raise an interrupt, which is a write to an
- * address of the guest's choice: it could reset the device, or unplug it.
+ * An IOMMU that refuses a piece writes that to memory, or to what the guest has
+ * in its place, and so may reset the device or unplug it: then the job was
+ * dropped, and nothing is to be seen of it.
  */
 static void run_slice(AgeDevice *s)
 {
@@ -112,97 +162,85 @@ static void run_slice(AgeDevice *s)
         result = age_engine_piece(&s->engine);
         cost += s->engine.progress.bytes - before + PIECE_COST;
     }
-    if (!is_busy(s)) {
-        /* Nothing is to be seen of the job that was dropped. */
+    switch (get_state(s)) {
+    case AGE_JOB_SLICES:
+        if (result == AGE_ENGINE_MORE) {
+            next_slice(s);
+        } else {
+            end(s, result);
+        }
+        break;
+    case AGE_JOB_PAUSED:
+        break;
+    default:
         age_engine_begin(&s->engine);
-    } else if (result == AGE_ENGINE_MORE) {
-        next_slice(s);
-    } else {
-        end(s, result);
     }
 }
 
-/* As a guarded bottom half: the device's own DMA does not come back to it. */
 static gboolean slice_due(gpointer opaque)
 {
     AgeDevice *s = opaque;
-    MemReentrancyGuard *guard = &DEVICE(s)->mem_reentrancy_guard;
-    bool engaged = guard->engaged_in_io;
 
-    /* It may be unplugged meanwhile, which nobody else might survive. */
-    object_ref(s);
     s->slice = 0;
-    guard->engaged_in_io = true;
-    run_slice(s);
-    guard->engaged_in_io = engaged;
-    object_unref(s);
+    call_guarded(s, run_slice);
     return G_SOURCE_REMOVE;
-}
-
-static void cancel_slice(AgeDevice *s)
-{
-    g_clear_handle_id(&s->slice, g_source_remove);
-    qemu_bh_cancel(s->bh);
-}
-
-static void main_loop_part(void *opaque)
-{
-    AgeDevice *s = opaque;
-
-    if (s->over) {
-        end_over(s);
-    }
 }
 
 /* The worker */
 
-static AgeEngineResult run_until_halted(AgeDevice *s)
+static AgeEngineResult run_until_told(AgeDevice *s)
 {
-    AgeEngineResult result;
+    AgeEngineResult result = AGE_ENGINE_MORE;
 
-    do {
+    while (result == AGE_ENGINE_MORE && get_state(s) == AGE_JOB_WORKER) {
         result = age_engine_piece(&s->engine);
-    } while (result == AGE_ENGINE_MORE && !qatomic_read(&s->halt));
+    }
     return result;
 }
 
-static bool wait_for_work(AgeDevice *s)
+/*
+ * The job may be over, but the worker does not end it: that is for the BQL,
+ * which who waits for this may hold.
+ */
+static void put_down(AgeDevice *s, AgeEngineResult result)
 {
-    QEMU_LOCK_GUARD(&s->work_lock);
-    while (!s->work && !s->quit) {
-        qemu_cond_wait(&s->work_cond, &s->work_lock);
+    QEMU_LOCK_GUARD(&s->lock);
+    s->result = result;
+    if (result == AGE_ENGINE_MORE && s->state == AGE_JOB_HALTING) {
+        s->state = AGE_JOB_PAUSED;
+    } else {
+        s->state = AGE_JOB_OVER;
+        qemu_bh_schedule(s->bh);
     }
-    s->work = false;
-    return !s->quit;
+    qemu_cond_broadcast(&s->changed);
+}
+
+static bool is_workers(AgeJobState state)
+{
+    return state == AGE_JOB_WORKER || state == AGE_JOB_STOPPING ||
+           state == AGE_JOB_HALTING;
+}
+
+/* Returns whether there is a job, rather than no device any more. */
+static bool wait_for_job(AgeDevice *s)
+{
+    QEMU_LOCK_GUARD(&s->lock);
+    while (!is_workers(s->state) && s->state != AGE_JOB_GONE) {
+        qemu_cond_wait(&s->changed, &s->lock);
+    }
+    return s->state != AGE_JOB_GONE;
 }
 
 static void *worker_thread(void *opaque)
 {
     AgeDevice *s = opaque;
-    AgeEngineResult result;
 
     rcu_register_thread();
-    while (wait_for_work(s)) {
-        result = run_until_halted(s);
-        bql_lock();
-        s->active = false;
-        if (result != AGE_ENGINE_MORE || s->stopping) {
-            s->result = result;
-            s->over = true;
-            qemu_bh_schedule(s->bh);
-        }
-        qemu_cond_broadcast(&s->idle);
-        bql_unlock();
+    while (wait_for_job(s)) {
+        put_down(s, run_until_told(s));
     }
     rcu_unregister_thread();
     return NULL;
-}
-
-static void wake_worker(AgeDevice *s, bool *what)
-{
-    QEMU_LOCK_GUARD(&s->work_lock);
-    *what = true;
-    qemu_cond_signal(&s->work_cond);
 }
 
 /* Either */
@@ -216,11 +254,32 @@ bool age_device_has_worker(AgeDevice *s)
 static void run(AgeDevice *s)
 {
     if (age_device_has_worker(s)) {
-        s->active = true;
-        qatomic_set(&s->halt, false);
-        wake_worker(s, &s->work);
+        set_state(s, AGE_JOB_WORKER);
     } else {
+        set_state(s, AGE_JOB_SLICES);
         next_slice(s);
+    }
+}
+
+/*
+ * Have nobody do the job, if there is one: it is paused or over after that.
+ * Waits for the worker with the BQL held, and for a piece at most: what a piece
+ * does waits for nobody who has the BQL.
+ */
+static void halt(AgeDevice *s)
+{
+    assert(bql_locked());
+    g_clear_handle_id(&s->slice, g_source_remove);
+
+    QEMU_LOCK_GUARD(&s->lock);
+    if (s->state == AGE_JOB_SLICES) {
+        s->result = AGE_ENGINE_MORE;
+        s->state = AGE_JOB_PAUSED;
+    } else if (s->state == AGE_JOB_WORKER) {
+        s->state = AGE_JOB_HALTING;
+    }
+    while (is_workers(s->state)) {
+        qemu_cond_wait(&s->changed, &s->lock);
     }
 }
 
@@ -228,7 +287,7 @@ void age_device_start(AgeDevice *s)
 {
     AgeEngine *e = &s->engine;
 
-    if (is_busy(s) || s->no_start) {
+    if (get_state(s) != AGE_JOB_NONE) {
         qemu_log_mask(LOG_GUEST_ERROR, "%s: started while busy\n",
                       TYPE_AGE_DEVICE);
         return;
@@ -245,88 +304,95 @@ void age_device_start(AgeDevice *s)
 
 void age_device_stop(AgeDevice *s)
 {
-    if (s->active) {
-        s->stopping = true;
-        qatomic_set(&s->halt, true);
-    } else if (is_busy(s) && !s->over) {
-        cancel_slice(s);
-        end(s, AGE_ENGINE_MORE);
+    if (change_state(s, AGE_JOB_WORKER, AGE_JOB_STOPPING)) {
+        /* So that it is known also if the machine stops before it ends. */
+        s->status |= AGE_DEVICE_STATUS_STOPPED;
+        return;
+    }
+    if (get_state(s) == AGE_JOB_SLICES) {
+        halt(s);
+    }
+    if (get_state(s) == AGE_JOB_PAUSED) {
+        end(s, s->result);
     }
 }
 
 /*
- * Have nobody do the job any more.  The device may be gone from its bus after
- * that, and the bottom half with it.
+ * No interrupt comes of this: the machine may be stopped, and what is saved of
+ * its memory must not change any more.  A job that is over, with a result that
+ * is not saved, ends when it would go on.
  */
-static void put_down(AgeDevice *s)
-{
-    cancel_slice(s);
-    qatomic_set(&s->halt, true);
-    while (s->active) {
-        /* The worker may be waiting for the BQL, which this lets it have. */
-        qemu_cond_wait_bql(&s->idle);
-    }
-}
-
 void age_device_pause(AgeDevice *s)
 {
-    if (!is_busy(s)) {
+    if (!(s->status & AGE_DEVICE_STATUS_BUSY)) {
         return;
     }
     trace_age_device_pause();
-    /* An interrupt may come back here as a command to start. */
-    s->no_start++;
-    s->paused = true;
-    put_down(s);
-    if (s->over) {
-        /* It can't wait: what is saved now must not change any more. */
-        end_over(s);
-    }
-    s->no_start--;
+    halt(s);
+    change_state(s, AGE_JOB_OVER, AGE_JOB_PAUSED);
 }
 
 void age_device_abort(AgeDevice *s)
 {
-    s->no_start++;
-    put_down(s);
-    s->over = false;
-    s->stopping = false;
-    s->paused = false;
+    halt(s);
+    if (get_state(s) != AGE_JOB_GONE) {
+        set_state(s, AGE_JOB_NONE);
+    }
     s->status = 0;
-    s->no_start--;
 }
 
 void age_device_resume(AgeDevice *s)
 {
-    if (s->paused) {
-        trace_age_device_resume();
-        s->paused = false;
+    if (get_state(s) != AGE_JOB_PAUSED) {
+        return;
+    }
+    trace_age_device_resume();
+    if (s->result != AGE_ENGINE_MORE ||
+        (s->status & AGE_DEVICE_STATUS_STOPPED)) {
+        end(s, s->result);
+    } else {
         run(s);
     }
 }
 
+void age_device_loaded(AgeDevice *s)
+{
+    s->result = AGE_ENGINE_MORE;
+    set_state(s, s->status & AGE_DEVICE_STATUS_BUSY ? AGE_JOB_PAUSED :
+                                                      AGE_JOB_NONE);
+}
+
+/* Life */
+
 void age_device_runner_init(AgeDevice *s)
 {
-    qemu_mutex_init(&s->work_lock);
-    qemu_cond_init(&s->work_cond);
-    qemu_cond_init(&s->idle);
-    s->bh = qemu_bh_new_guarded(main_loop_part, s,
-                                &DEVICE(s)->mem_reentrancy_guard);
+    qemu_mutex_init(&s->lock);
+    qemu_cond_init(&s->changed);
+    s->state = AGE_JOB_NONE;
+}
+
+void age_device_runner_finalize(AgeDevice *s)
+{
+    qemu_cond_destroy(&s->changed);
+    qemu_mutex_destroy(&s->lock);
+}
+
+void age_device_runner_realize(AgeDevice *s)
+{
+    s->bh = qemu_bh_new(over_due, s);
     if (s->worker) {
         qemu_thread_create(&s->thread, TYPE_AGE_DEVICE, worker_thread, s,
                            QEMU_THREAD_JOINABLE);
     }
 }
 
-void age_device_runner_cleanup(AgeDevice *s)
+void age_device_runner_unrealize(AgeDevice *s)
 {
+    age_device_abort(s);
+    set_state(s, AGE_JOB_GONE);
     if (s->worker) {
-        /* It has no job, so it does not want the BQL any more. */
-        wake_worker(s, &s->quit);
+        /* It has no job, and does not wait for the BQL to find out. */
         qemu_thread_join(&s->thread);
     }
-    qemu_bh_delete(s->bh);
-    qemu_cond_destroy(&s->idle);
-    qemu_cond_destroy(&s->work_cond);
-    qemu_mutex_destroy(&s->work_lock);
+    g_clear_pointer(&s->bh, qemu_bh_delete);
 }

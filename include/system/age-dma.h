@@ -61,11 +61,12 @@ void age_dma_free(AgeDMA *dma);
  * Context: one thread at a time for each MMU, which must be known to RCU.
  *     Neither takes the BQL nor waits for who holds it.  Without the BQL it
  *     does not ask an IOMMU, as QEMU's models of them need it: what is behind
- *     one can't be accessed then.  With the BQL held, an IOMMU that refuses may
- *     raise an interrupt before this returns, and that may do anything, down to
- *     unplugging the device: the caller holds a reference to what @addr, @buf
- *     and @dma came from, and looks again at its state.  @dma itself may be
- *     given to age_dma_free() meanwhile.
+ *     one can't be accessed then.  With the BQL held, an IOMMU that refuses
+ *     tells the guest before this returns, by a write to where that wants it or
+ *     by an interrupt.  So it may do anything, down to unplugging the device:
+ *     the caller holds a reference to whatever @buf and the address space are
+ *     in, and looks again at its state.  @dma may be given to age_dma_free()
+ *     meanwhile.
  */
 bool age_dma_rw(AgeDMA *dma, hwaddr addr, void *buf, uint64_t size,
                 bool write);

@@ -17,10 +17,6 @@
 #define HOTPLUG_FLAGS       0x14
 #define HOTPLUG_EJECT       0x08
 
-/* ACPI's PCI hotplug registers: which bus, and which of its devices goes */
-#define PCI_HOTPLUG_EJECT   0x08
-#define PCI_HOTPLUG_BUS     0x10
-
 #define X86_PCI_ADDRESS     0xcf8
 #define X86_PCI_DATA        0xcfc
 #define ARM_PCI_ECAM        0x3f000000
@@ -97,12 +93,6 @@ unsigned age_pci_capability(QTestState *qts, unsigned dev, unsigned fn,
         }
     }
     g_assert_not_reached();
-}
-
-void age_pci_eject(QTestState *qts, uint16_t port, unsigned dev)
-{
-    qtest_outl(qts, port + PCI_HOTPLUG_BUS, 0);
-    qtest_outl(qts, port + PCI_HOTPLUG_EJECT, 1 << dev);
 }
 
 void age_plug_dimm(QTestState *qts, unsigned index, const char *size)

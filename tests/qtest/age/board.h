@@ -35,12 +35,13 @@ unsigned age_pci_capability(QTestState *qts, unsigned dev, unsigned fn,
                             uint8_t id);
 
 /*
- * Eject a device that device_del asked to go, as a guest on x86 does by ACPI:
- * from the bus pci.0 of pc, or from behind the only root port of q35
+ * ACPI's registers by which a guest on x86 ejects a device from the bus pci.0
+ * of pc, or from behind the only root port of q35: I/O ports, at these offsets
  */
 #define AGE_BOARD_PC_EJECT      0xae00
 #define AGE_BOARD_Q35_EJECT     0x0cc0
-void age_pci_eject(QTestState *qts, uint16_t port, unsigned dev);
+#define AGE_BOARD_EJECT_DEV     0x08
+#define AGE_BOARD_EJECT_BUS     0x10
 
 /* Plug a DIMM named dimm0, dimm1, ...; its size is as in "8M" */
 void age_plug_dimm(QTestState *qts, unsigned index, const char *size);

@@ -13,12 +13,11 @@
 
 /* Life */
 
-AgeDev *age_dev_start_on(const char *machine, const char *args)
+AgeDev *age_dev_start_with(const AgeGuestOptions *options)
 {
-    AgeGuestOptions options = { .machine = machine, .args = args };
     AgeDev *d = g_new0(AgeDev, 1);
 
-    d->g = age_guest_start(&options);
+    d->g = age_guest_start(options);
     d->qts = d->g->qts;
     d->dev = AGE_DEV_SLOT;
     d->memory = d->g->memory;
@@ -26,6 +25,13 @@ AgeDev *age_dev_start_on(const char *machine, const char *args)
     age_guest_stop(d->g);
     age_flush_all(d->qts);
     return d;
+}
+
+AgeDev *age_dev_start_on(const char *machine, const char *args)
+{
+    AgeGuestOptions options = { .machine = machine, .args = args };
+
+    return age_dev_start_with(&options);
 }
 
 AgeDev *age_dev_start(const char *args)

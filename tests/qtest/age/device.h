@@ -43,6 +43,7 @@ AgeDev *age_dev_start(const char *args);
 
 /* The same on a machine of choice, without age_dev_enable() */
 AgeDev *age_dev_start_on(const char *machine, const char *args);
+AgeDev *age_dev_start_with(const AgeGuestOptions *options);
 
 /* Give the device its addresses, and permission to use the bus. */
 void age_dev_enable(AgeDev *d);
