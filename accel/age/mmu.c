@@ -113,9 +113,9 @@ static bool age_locked(AgeMMU *mmu, uint64_t start, uint64_t end,
     AgeYoung y = { .start = start, .end = end };
     AgeHarvest h = { .test_only = test_only };
 
-    g_rw_lock_writer_lock(&mmu->lock);
+    age_mmu_lock_write(&mmu->lock);
     harvest_spaces(mmu, &y, &h);
-    g_rw_lock_writer_unlock(&mmu->lock);
+    age_mmu_unlock_write(&mmu->lock);
     return h.any;
 }
 
@@ -205,7 +205,7 @@ static void mmu_free(AgeReap *reap)
         g_free(mmu->space[i]->name);
         g_free(mmu->space[i]);
     }
-    g_rw_lock_clear(&mmu->lock);
+    age_mmu_lock_destroy(&mmu->lock);
     g_mutex_clear(&mmu->zap_lock);
     call_rcu(mmu, mmu_freed, rcu);
 }
@@ -238,7 +238,7 @@ static const AgeNotifierOps mmu_notifier_ops = {
 
 void age_mmu_init(AgeMMU *mmu, const char *name)
 {
-    g_rw_lock_init(&mmu->lock);
+    age_mmu_lock_init(&mmu->lock);
     g_mutex_init(&mmu->zap_lock);
     mmu->notifier.ops = &mmu_notifier_ops;
     mmu->notifier.block = age_height_size(mmu->leaf_height);

@@ -7,6 +7,7 @@
 #ifndef ACCEL_AGE_MMU_H
 #define ACCEL_AGE_MMU_H
 
+#include "mmu-lock.h"
 #include "ptable.h"
 #include "reaper.h"
 #include "slots.h"
@@ -63,7 +64,7 @@ struct AgeMMU {
     AgeReap reap;
     AgeNotifier notifier;
     GMutex zap_lock;
-    GRWLock lock;
+    AgeMMULock lock;
     const AgeFormat *fmt;
     const char *refusal;
     void (*flush)(void);

@@ -205,11 +205,11 @@ static AgeMarked walk_once(AgeWalkStats *stats, AgeAddressSpace *space,
     AgeMarked marked;
 
     if (fault) {
-        g_rw_lock_reader_lock(&space->mmu->lock);
+        age_mmu_lock_read(&space->mmu->lock);
     }
     marked = use_leaf(stats, space, path, leaf, fault, gpa, write);
     if (fault) {
-        g_rw_lock_reader_unlock(&space->mmu->lock);
+        age_mmu_unlock_read(&space->mmu->lock);
     }
     if (marked.accessed) {
         count(&stats->accessed);
