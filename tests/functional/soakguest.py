@@ -48,13 +48,6 @@ PREPARE = "; ".join((
     "read on < $c; test $on = 1 || echo 1 > $c; done; sleep 1; done) "
     "> /dev/null 2>&1 & exec /age-init 2> /dev/null"))
 
-# QEMU 10.0 looks up the register that a vCPU accesses by its number in the
-# memory map, though a thread of another vCPU may have made a new map since the
-# TLB was filled (iotlb_to_section() aborts then, under tcg as well).  Without
-# that the guest would read the time from a device, all of the time.
-CLOCK = {"x86_64": "clocksource=tsc tsc=reliable ", "aarch64": ""}
-
-
 class QTest:
     """Accesses to the memory of the machine, and to its registers."""
 
@@ -109,7 +102,7 @@ class SoakGuest(Guest):
         super().__init__(
             arch, "age,thread=multi,tb-size=128", monitors=MONITORS,
             smp=f"{CPUS},maxcpus={MOST_CPUS}" if arch == "x86_64" else CPUS,
-            append=f'{CLOCK[arch]}rdinit=/bin/sh -- -c "{PREPARE}"',
+            append=f'rdinit=/bin/sh -- -c "{PREPARE}"',
             devices=ports + ["virtio-balloon-pci,id=balloon0"])
         self.folder = folder
         self.number = number
