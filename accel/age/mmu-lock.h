@@ -1,5 +1,5 @@
 /*
- * The MMU lock: for many who read, and one who writes and does not wait for long
+ * The MMU lock: for many readers, and a writer who does not wait for long
  *
  * GLib's own, where it is one of POSIX, lets readers in while a writer waits:
  * with eight vCPUs that fault, a writer waited for 30 ms instead of 0.15.  That

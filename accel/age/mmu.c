@@ -167,8 +167,8 @@ static bool invalidate_slot(AgeAddressSpace *space, const AgeMemSlot *slot,
 }
 
 /*
- * What is gone comes back by a fault, as after any zap.  A balloon takes page by
- * page: its pages are flushed together.
+ * What is gone comes back by a fault, as after any zap.  A balloon takes page
+ * by page: its pages are flushed together.
  */
 static void mmu_invalidate(AgeNotifier *n, uint64_t start, uint64_t end)
 {

@@ -265,8 +265,8 @@ typedef struct AgeUnhooked {
 } AgeUnhooked;
 
 /*
- * What one call of age_pt_zap() took away.  Tables that it unhooked are freed by
- * the reaper after a grace period; @unhooked is NULL if there are none.
+ * What one call of age_pt_zap() took away.  Tables that it unhooked are freed
+ * by the reaper after a grace period; @unhooked is NULL if there are none.
  */
 typedef struct AgeGarbage {
     struct rcu_head rcu;

@@ -17,9 +17,9 @@
 #include "trace.h"
 
 /*
- * Flush requests of a vCPU.  A request is ASKED until the vCPU begins with it; it
- * is BUSY until it is done.  Whoever clears a flag while the vCPU is BUSY must
- * ask again, since the flush may have passed the entry.
+ * Flush requests of a vCPU.  A request is ASKED until the vCPU begins with it;
+ * it is BUSY until it is done.  Whoever clears a flag while the vCPU is BUSY
+ * must ask again, since the flush may have passed the entry.
  *
  * The vCPU flushes where it is about to execute guest code, so that one that
  * does not execute any owes nobody a flush, and nobody has to wake it.
@@ -183,8 +183,8 @@ void age_vcpu_enter(CPUState *cpu)
 }
 
 /*
- * Does the vCPU execute guest code, or may it have begun to?  With the lock held
- * and after what must not be missed.
+ * Does the vCPU execute guest code, or may it have begun to?  With the lock
+ * held, and after what must not be missed.
  */
 static bool vcpu_runs(const AccelCPUState *vcpu)
 {

@@ -67,8 +67,8 @@ void age_vcpu_enter(CPUState *cpu);
  * that TLBs do not know of, since the last request.  Does nothing under
  * record/replay.
  *
- * A vCPU flushes before it executes guest code again.  One that executes some is
- * made to stop for it; one that sleeps is not woken.
+ * A vCPU flushes before it executes guest code again.  One that executes some
+ * is made to stop for it; one that sleeps is not woken.
  *
  * Context: any thread, with or without the BQL.
  */

@@ -4,7 +4,7 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#define _GNU_SOURCE /* QEMU is built with it; it is what shows the kind of lock */
+#define _GNU_SOURCE /* as QEMU; without it there is no choice of locks */
 #include "qemu/osdep.h"
 #include <pthread.h>
 #include "qemu/atomic.h"
