@@ -27,11 +27,18 @@ static const char *on_off(bool on)
 
 static void print_state(GString *buf, const AgeInfo *info)
 {
-    g_string_append_printf(buf, "format: %s, %" PRIi64 " levels\n",
-                           info->format, info->levels);
+    g_string_append_printf(buf, "format: %s", info->format);
+    if (info->has_levels) {
+        g_string_append_printf(buf, ", %" PRIi64 " levels for %" PRIi64 " bits",
+                               info->levels, info->gpa_bits);
+    }
+    g_string_append_c(buf, '\n');
     g_string_append_printf(buf, "leaves: %s at most\n",
                            AgeLeafSize_str(info->page_size));
     g_string_append_printf(buf, "hw-ad: %s\n", on_off(info->hw_ad));
+    if (info->has_haft) {
+        g_string_append_printf(buf, "haft: %s\n", on_off(info->haft));
+    }
     g_string_append_printf(buf, "flush: %s%s\n", AgeFlush_str(info->flush),
                            info->flush_pending ? " (one is pending)" : "");
     if (!info->test_clear_young) {
@@ -47,16 +54,17 @@ static void print_slots(GString *buf, const AgeSlotList *list)
         const AgeSlot *slot = list->value;
 
         g_string_append_printf(buf, "  %-8s %016" PRIx64 "-%016" PRIx64
-                               " hva %016" PRIx64 "%s\n",
+                               " hva %016" PRIx64 "%s%s\n",
                                slot->address_space, slot->gpa,
                                slot->gpa + slot->size - 1, slot->hva,
-                               slot->read_only ? " read-only" : "");
+                               slot->read_only ? " read-only" : "",
+                               slot->device ? " device" : "");
     }
 }
 
 static void print_tables(GString *buf, const AgeTablesList *list)
 {
-    g_string_append(buf, "tables:");
+    g_string_append(buf, list ? "tables:" : "tables: none\n");
     for (; list; list = list->next) {
         g_string_append_printf(buf, " %" PRIu64 " at level %" PRIi64 "%s",
                                list->value->tables, list->value->level,
@@ -79,6 +87,7 @@ static void print_counters(GString *buf, const AgeCounters *c)
         { "retries", c->retries },
         { "harvested", c->harvested },
         { "cleared", c->cleared },
+        { "dirty-cleared", c->dirty_cleared },
         { "zapped", c->zapped },
         { "inherited", c->inherited },
         { "skipped-tables", c->skipped_tables },

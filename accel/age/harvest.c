@@ -264,7 +264,7 @@ static void harvest_table(const AgeFormat *fmt, AgeHarvest *h,
 void age_pt_harvest(AgePageTable *pt, uint64_t start, uint64_t end,
                     AgeHarvest *h)
 {
-    const AgeFormat *fmt = qatomic_read(&pt->fmt);
+    const AgeFormat *fmt = age_pt_format(pt);
     int height = pt->geo.root_height;
     Span s = { start >> AGE_PAGE_SHIFT, end >> AGE_PAGE_SHIFT };
 

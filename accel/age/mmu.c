@@ -72,7 +72,7 @@ static bool mmu_can_test_clear_young(AgeNotifier *n, const char **reason)
     AgeMMU *mmu = container_of(n, AgeMMU, notifier);
 
     *reason = qatomic_read(&mmu->refusal);
-    if (!*reason && !qatomic_read(&mmu->fmt)->hw_ad) {
+    if (!*reason && !age_mmu_format(mmu)->hw_ad) {
         *reason = "no hardware sets accessed bits (hw-ad=off)";
     }
     return !*reason;
@@ -289,7 +289,8 @@ AgeAddressSpace *age_mmu_add_space(AgeMMU *mmu, char *name,
     space = g_new0(AgeAddressSpace, 1);
     space->mmu = mmu;
     space->name = name;
-    age_pt_init(&space->pt, mmu->fmt, &mmu->geo, mmu->leaf_height);
+    age_pt_init(&space->pt, age_mmu_format(mmu), &mmu->geo,
+                mmu->leaf_height);
     space->mem.gpa_limit = 1ULL << mmu->geo.gpa_bits;
     space->mem.unmapped = space_unmapped;
     age_memory_init(&space->mem, name, as);

@@ -44,7 +44,7 @@ typedef struct AgeAddressSpace {
  *     reading, the slow ways of aging (clear_young() and test_young()) hold it
  *     for writing.  A harvest and a walk without a fault do without.  It is
  *     here so that the two ways can be compared; nothing else depends on it
- * @fmt: format of its tables, as of now
+ * @fmt: format of its tables, as of now; read it by age_mmu_format()
  * @refusal: why harvests are refused, a static string; NULL if they are not
  * @flush: request that whoever walks flushes its TLB; may be NULL
  * @flush_later: likewise, once for all that comes soon; NULL if @flush is
@@ -79,6 +79,15 @@ struct AgeMMU {
     uint64_t skipped;
     void (*freed)(AgeMMU *mmu);
 };
+
+/**
+ * age_mmu_format: the format of its tables, as of now
+ * @mmu: the MMU
+ */
+static inline const AgeFormat *age_mmu_format(const AgeMMU *mmu)
+{
+    return qatomic_read(&mmu->fmt);
+}
 
 /**
  * age_mmu_init: an MMU without address spaces, subscribed to the chain

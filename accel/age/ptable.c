@@ -44,7 +44,7 @@ void age_pt_init(AgePageTable *pt, const AgeFormat *fmt,
 
 uint64_t age_pt_walk(const AgePageTable *pt, uint64_t gpa, AgePath *path)
 {
-    const AgeFormat *fmt = pt->fmt;
+    const AgeFormat *fmt = age_pt_format(pt);
     uint64_t *table = pt->root;
     int height = pt->geo.root_height;
 
@@ -73,7 +73,7 @@ uint64_t age_pt_walk(const AgePageTable *pt, uint64_t gpa, AgePath *path)
 static void install_table(AgePageTable *pt, uint64_t *ptr, int height)
 {
     uint64_t *table = age_table_alloc();
-    uint64_t entry = age_make_table(pt->fmt, table);
+    uint64_t entry = age_make_table(age_pt_format(pt), table);
 
     if (qatomic_cmpxchg(ptr, 0, entry) == 0) {
         qatomic_inc(&pt->tables[height - 1]);
@@ -101,7 +101,7 @@ uint64_t age_pt_map(AgePageTable *pt, uint64_t gpa, uint64_t leaf, int height,
              * A table stands where the block would go, with other leaves in
              * it; fill the gap with a part of the block.
              */
-            leaf = age_split_leaf(pt->fmt, leaf, height,
+            leaf = age_split_leaf(age_pt_format(pt), leaf, height,
                                   (gpa >> age_height_shift(height - 1)) &
                                   (AGE_TABLE_ENTRIES - 1));
             height--;
@@ -118,7 +118,7 @@ uint64_t age_pt_map(AgePageTable *pt, uint64_t gpa, uint64_t leaf, int height,
 static uint64_t remap_leaf(AgePageTable *pt, uint64_t *ptr, uint64_t from,
                            uint64_t to)
 {
-    const AgeFormat *fmt = pt->fmt;
+    const AgeFormat *fmt = age_pt_format(pt);
     uint64_t mapping = age_leaf_mapping(fmt, from);
     uint64_t keep = fmt->accessed;
     uint64_t old = qatomic_load_acquire(ptr);
@@ -144,7 +144,7 @@ static uint64_t remap_leaf(AgePageTable *pt, uint64_t *ptr, uint64_t from,
 static void remap_entry(AgePageTable *pt, uint64_t *ptr, int height,
                         uint64_t from, uint64_t to)
 {
-    const AgeFormat *fmt = pt->fmt;
+    const AgeFormat *fmt = age_pt_format(pt);
     uint64_t entry = remap_leaf(pt, ptr, from, to);
     uint64_t *table;
 
@@ -214,8 +214,8 @@ static uint64_t set_flags(const AgeFormat *fmt, uint64_t *ptr, int height,
 }
 
 /*
- * Pairs with the barrier in harvest_table(), which comes between clearing a
- * parent and looking at its children: either the harvester sees the child
+ * Pairs with the barrier in skip_table(), which comes between clearing a parent
+ * and looking at its children: either the harvester sees the child
  * young, or we see the parent old and make it young again.  A child that was
  * young before we came needs less: as it was read before its parent is, the
  * harvester that clears the parent after our read finds the child young.
@@ -233,7 +233,7 @@ static void order_child_before_parent(uint64_t child_set)
 
 AgeMarked age_pt_mark(const AgePageTable *pt, const AgePath *path, bool write)
 {
-    const AgeFormat *fmt = pt->fmt;
+    const AgeFormat *fmt = age_pt_format(pt);
     uint64_t leaf = 0, table;
     uint64_t set = set_flags(fmt, path->entry[path->height], path->height,
                              true, write, &leaf);
@@ -290,7 +290,7 @@ static void garbage_add(AgeGarbage *g, uint64_t *table, int height)
 static void free_tree(AgePageTable *pt, uint64_t *table, unsigned entries,
                       int height)
 {
-    const AgeFormat *fmt = pt->fmt;
+    const AgeFormat *fmt = age_pt_format(pt);
     uint64_t young = 0;
 
     for (unsigned i = 0; i < entries; i++) {
@@ -340,7 +340,7 @@ static void garbage_reap(struct rcu_head *head)
 static uint64_t split_block(AgePageTable *pt, uint64_t *ptr, uint64_t block,
                             int height)
 {
-    const AgeFormat *fmt = pt->fmt;
+    const AgeFormat *fmt = age_pt_format(pt);
     uint64_t *table = age_table_alloc();
     uint64_t entry, seen;
 
@@ -376,7 +376,7 @@ static uint64_t zap_leaf(AgePageTable *pt, AgeGarbage *g, uint64_t *ptr,
         return seen;
     }
     g->leaves = true;
-    if (leaf & pt->fmt->accessed) {
+    if (leaf & age_pt_format(pt)->accessed) {
         qatomic_inc(&pt->zapped);
     }
     return 0;
@@ -390,7 +390,7 @@ static void zap_table(AgePageTable *pt, AgeGarbage *g, uint64_t *table,
 static void zap_entry(AgePageTable *pt, AgeGarbage *g, uint64_t *ptr,
                       int height, uint64_t base, uint64_t start, uint64_t end)
 {
-    const AgeFormat *fmt = pt->fmt;
+    const AgeFormat *fmt = age_pt_format(pt);
     bool whole = start <= base && end - base >= age_height_size(height);
     uint64_t entry = qatomic_load_acquire(ptr);
 

@@ -29,7 +29,8 @@
  * That is done by the reaper (reaper.h), as it takes time with the size of the
  * tree, and RCU callbacks run with the BQL held.
  *
- * @fmt: format of the entries
+ * @fmt: format of the entries, which may change to another one of the same
+ *     architecture: read it by age_pt_format(), once for what belongs together
  * @geo: how much it translates, and height and width of the root
  * @leaf_height: height of the tallest leaf to install
  * @root: the root table or tables
@@ -80,6 +81,15 @@ void age_pt_init(AgePageTable *pt, const AgeFormat *fmt,
  * Context: takes time with the size of the table, so no lock may be held.
  */
 void age_pt_destroy(AgePageTable *pt);
+
+/**
+ * age_pt_format: the format of the entries, as of now
+ * @pt: the table
+ */
+static inline const AgeFormat *age_pt_format(const AgePageTable *pt)
+{
+    return qatomic_read(&pt->fmt);
+}
 
 /**
  * age_pt_read_seq: the sequence number that tells whether mappings went

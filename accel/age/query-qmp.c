@@ -40,7 +40,7 @@ static AgeSlotList *query_slots(const AgeMMU *mmu)
 AgeRoot *age_query_root(const AgeAddressSpace *space)
 {
     const AgePageTable *pt = &space->pt;
-    const AgeFormat *fmt = qatomic_read(&pt->fmt);
+    const AgeFormat *fmt = age_pt_format(pt);
     AgeRoot *info = g_new0(AgeRoot, 1);
     uint64_t pointer = fmt->root_pointer(fmt, &pt->geo, pt->root);
 
@@ -69,11 +69,13 @@ static AgeRootList *query_roots(const AgeMMU *mmu)
 static AgeTablesList *query_tables(const AgeMMU *mmu)
 {
     AgeTablesList *list = NULL, **tail = &list;
+    const AgeFormat *fmt = age_mmu_format(mmu);
+    int top = age_mmu_num_spaces(mmu) ? mmu->geo.root_height : -1;
 
-    for (int height = mmu->geo.root_height; height >= 0; height--) {
+    for (int height = top; height >= 0; height--) {
         AgeTables *tables = g_new0(AgeTables, 1);
 
-        tables->level = mmu->fmt->level(height);
+        tables->level = fmt->level(height);
         for (unsigned i = 0; i < age_mmu_num_spaces(mmu); i++) {
             tables->tables += qatomic_read(&mmu->space[i]->pt.tables[height]);
         }
@@ -108,19 +110,20 @@ static AgeCounters *query_counters(const AgeMMU *mmu)
 
 static void query_state(AgeMMU *mmu, AgeInfo *info)
 {
+    const AgeFormat *fmt = age_mmu_format(mmu);
     AgeNotifier *n = &mmu->notifier;
     const char *reason = NULL;
 
-    info->format = g_strdup(mmu->fmt->name);
+    info->format = g_strdup(fmt->name);
     info->has_levels = info->has_gpa_bits = age_mmu_num_spaces(mmu) > 0;
     info->levels = mmu->geo.root_height + 1;
     info->gpa_bits = mmu->geo.gpa_bits;
     info->has_page_size = true;
     info->page_size = age_state.page_size;
     info->has_hw_ad = true;
-    info->hw_ad = qatomic_read(&mmu->fmt)->hw_ad;
-    info->has_haft = mmu->fmt->control;
-    info->haft = qatomic_read(&mmu->fmt)->table_accessed;
+    info->hw_ad = fmt->hw_ad;
+    info->has_haft = fmt->control;
+    info->haft = fmt->table_accessed;
     info->has_test_clear_young = true;
     info->test_clear_young =
         n->ops->can_test_clear_young(n, &reason);
@@ -171,14 +174,14 @@ AgeAddressSpace *age_query_space(const char *name, Error **errp)
     return NULL;
 }
 
-static AgeWalkEntry *walk_entry(const AgePageTable *pt, uint64_t *ptr,
-                                uint64_t value, int height)
+static AgeWalkEntry *walk_entry(const AgePageTable *pt, const AgeFormat *fmt,
+                                uint64_t *ptr, uint64_t value, int height)
 {
     AgeWalkEntry *entry = g_new0(AgeWalkEntry, 1);
     AgeDecoded d;
 
-    pt->fmt->decode(value, height, &d);
-    entry->level = pt->fmt->level(height);
+    fmt->decode(value, height, &d);
+    entry->level = fmt->level(height);
     entry->index = age_pt_index_of(pt, ptr, height);
     entry->value = value;
     entry->leaf = d.leaf;
@@ -197,6 +200,7 @@ AgeWalk *qmp_query_age_walk(uint64_t gpa, const char *name, Error **errp)
     AgeWalk *walk;
     AgeWalkEntryList **tail;
     AgeAddressSpace *space;
+    const AgeFormat *fmt;
     AgePath path;
 
     space = age_query_space(name, errp);
@@ -213,15 +217,16 @@ AgeWalk *qmp_query_age_walk(uint64_t gpa, const char *name, Error **errp)
 
     walk = g_new0(AgeWalk, 1);
     tail = &walk->entries;
+    fmt = age_pt_format(&space->pt);
     age_pt_walk(&space->pt, gpa, &path);
     for (int h = space->pt.geo.root_height; h >= path.height; h--) {
         uint64_t value = qatomic_read(path.entry[h]);
 
-        if (!age_entry_present(space->pt.fmt, value)) {
+        if (!age_entry_present(fmt, value)) {
             break;
         }
-        QAPI_LIST_APPEND(tail, walk_entry(&space->pt, path.entry[h], value,
-                                          h));
+        QAPI_LIST_APPEND(tail, walk_entry(&space->pt, fmt, path.entry[h],
+                                          value, h));
     }
     return walk;
 }

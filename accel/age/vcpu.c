@@ -64,8 +64,8 @@ static SpaceKey space_key[AGE_MAX_SPACES];
 
 static char *space_name(const AgeMMU *mmu, int asidx)
 {
-    const char *name = asidx == 0 ? "memory"
-                       : g_str_equal(mmu->fmt->name, "ept") ? "smm" : "secure";
+    bool ept = g_str_equal(age_mmu_format(mmu)->name, "ept");
+    const char *name = asidx == 0 ? "memory" : ept ? "smm" : "secure";
     unsigned same = 1;
 
     for (unsigned i = 0; i < mmu->num_spaces; i++) {
@@ -108,9 +108,10 @@ static AgeAddressSpace *find_space(AgeMMU *mmu, CPUState *cpu, int asidx)
  */
 static void choose_geometry(AgeMMU *mmu, CPUState *cpu)
 {
-    unsigned bits = MIN(age_cpu_gpa_bits(cpu), mmu->fmt->max_gpa_bits);
+    const AgeFormat *fmt = age_mmu_format(mmu);
+    unsigned bits = MIN(age_cpu_gpa_bits(cpu), fmt->max_gpa_bits);
 
-    if (!mmu->fmt->geometry(bits, age_state.levels, &mmu->geo)) {
+    if (!fmt->geometry(bits, age_state.levels, &mmu->geo)) {
         error_report("age: levels=%u does not fit the %u bits of physical "
                      "address of this CPU; leave it out to have it chosen",
                      age_state.levels, bits);

@@ -47,8 +47,8 @@ static uint64_t wanted_leaf(const AgeAddressSpace *space, hwaddr gpa,
     }
     *height = leaf_height(pt, slot, gpa);
     base = ROUND_DOWN(gpa, age_height_size(*height));
-    return age_make_leaf(pt->fmt, slot->hva + (base - slot->gpa), *height,
-                         slot->readonly ? AGE_LEAF_RO :
+    return age_make_leaf(age_pt_format(pt), slot->hva + (base - slot->gpa),
+                         *height, slot->readonly ? AGE_LEAF_RO :
                          slot->device ? AGE_LEAF_DEVICE : AGE_LEAF_RW);
 }
 
@@ -158,7 +158,7 @@ static bool denied(AgeAddressSpace *space, const AgePath *path, uint64_t leaf,
     int height = 0;
     uint64_t wanted = wanted_leaf(space, gpa, &height);
 
-    if (!age_entry_writable(space->pt.fmt, wanted)) {
+    if (!age_entry_writable(age_pt_format(&space->pt), wanted)) {
         return true;
     }
     age_pt_remap(&space->pt, path, leaf,
@@ -171,7 +171,7 @@ static AgeMarked use_leaf(AgeWalkStats *stats, AgeAddressSpace *space,
                           AgePath *path, uint64_t leaf, bool fault, hwaddr gpa,
                           bool write)
 {
-    const AgeFormat *fmt = space->pt.fmt;
+    const AgeFormat *fmt = age_pt_format(&space->pt);
 
     if (!leaf) {
         leaf = map_wanted(space, gpa, path);
@@ -201,7 +201,7 @@ static AgeMarked walk_once(AgeWalkStats *stats, AgeAddressSpace *space,
                            AgePath *path, uint64_t leaf, hwaddr gpa,
                            bool write)
 {
-    bool fault = leaf_faults(space->pt.fmt, leaf, write);
+    bool fault = leaf_faults(age_pt_format(&space->pt), leaf, write);
     AgeMarked marked;
 
     if (fault) {
@@ -245,7 +245,7 @@ bool age_walk(AgeWalker *w, unsigned index, hwaddr gpa, bool write)
     AgeAddressSpace *space = w->space[index];
     AgeWalkCacheSlot *slot = &w->cache[index].slot[(gpa >> REGION_SHIFT) %
                                                    AGE_WALK_CACHE_SIZE];
-    const AgeFormat *fmt = qatomic_read(&space->pt.fmt);
+    const AgeFormat *fmt = age_pt_format(&space->pt);
     uint64_t leaf;
 
     count(&w->stats.fills);

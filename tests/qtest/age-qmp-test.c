@@ -169,6 +169,39 @@ static void test_most_ranges(void)
     age_guest_quit(g);
 }
 
+/* "info age" knows all counters that query-age has. */
+static void test_info_counters(void)
+{
+    AgeGuest *g = start_with_young_pages();
+    g_autofree char *text = qtest_hmp(g->qts, "info age");
+    g_autoptr(QDict) info = age_query(g->qts);
+    QDict *counters = qdict_get_qdict(info, "counters");
+
+    for (const QDictEntry *e = qdict_first(counters); e;
+         e = qdict_next(counters, e)) {
+        g_autofree char *name = g_strdup_printf("\n  %s ", qdict_entry_key(e));
+
+        g_assert_nonnull(strstr(text, name));
+    }
+    g_assert_nonnull(strstr(text, " levels for "));
+    g_assert_nonnull(strstr(text, "hw-ad: on\r\n"));
+    g_assert(age_is_x86() == !strstr(text, "haft: on\r\n"));
+    age_guest_quit(g);
+}
+
+/* Without vCPUs there are no tables, so no levels either. */
+static void test_info_none(void)
+{
+    QTestState *qts = qtest_init("-machine none -accel age");
+    g_autofree char *text = qtest_hmp(qts, "info age");
+
+    g_assert(g_str_has_prefix(text, age_is_x86() ? "format: ept\r\n"
+                                                 : "format: stage2\r\n"));
+    g_assert_null(strstr(text, "level"));
+    g_assert_nonnull(strstr(text, "tables: none\r\n"));
+    qtest_quit(qts);
+}
+
 /* Beyond what it lists as runs, a command returns bitmaps instead. */
 #define MOST_RUNS   65536
 
@@ -432,6 +465,8 @@ int main(int argc, char **argv)
     qtest_add_func("age/qmp/most-pages", test_most_pages);
     qtest_add_func("age/qmp/most-ranges", test_most_ranges);
     qtest_add_func("age/qmp/most-runs", test_most_runs);
+    qtest_add_func("age/qmp/info-counters", test_info_counters);
+    qtest_add_func("age/qmp/info-none", test_info_none);
     qtest_add_func("age/qmp/bad-args", test_bad_args);
     qtest_add_func("age/qmp/bad-walks", test_bad_walks);
     qtest_add_func("age/qmp/reach", test_reach);

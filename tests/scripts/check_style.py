@@ -6,6 +6,7 @@
 """Print TAP: one result a file and rule set."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,11 @@ CHECKPATCH = ROOT / 'qemu-src/scripts/checkpatch.pl'
 # The rest of the top level is not ours, or no source.
 PLACES = ['.ci', 'accel', 'configs', 'hw', 'include', 'meson.build',
           'meson.options', 'qapi', 'scripts', 'tests']
+
+# What may change under a reader is read by its accessor: AgePageTable.fmt and
+# AgeMMU.fmt. They are assigned, or their address is taken, elsewhere.
+RACY = re.compile(r'(?<![\w.>&-])[\w.>-]*\b(?:pt|mmu)(?:->|\.)fmt\b(?! = )')
+RACY_PLACES = ['accel/age', 'hw/age-device']
 
 # Kinds of file that must name their license.
 LICENSED = {'.c', '.h', '.inc', '.S', '.py', '.sh', '.json', '.mak'}
@@ -81,6 +87,30 @@ def own_rules(path):
             found.append(f'{where}: tab')
         if is_c(path) and len(line) > WIDTH:
             found.append(f'{where}: {len(line)} columns, {WIDTH} are the limit')
+        if is_racy(path) and RACY.search(line):
+            found.append(f'{where}: read the format by its accessor')
+    return found + twice_opened(path, lines)
+
+
+def is_racy(path):
+    """Sources in which others may change a format while it is read."""
+    return is_c(path) and any(path.is_relative_to(place)
+                              for place in RACY_PLACES)
+
+
+def twice_opened(path, lines):
+    """A second exec on a descriptor drops the lock that the first one has."""
+    if not is_shell(path):
+        return []
+    found, opened = [], set()
+    for number, line in enumerate(lines, 1):
+        match = re.match(r'\s*exec (\d+)([<>]+)(&-)?', line)
+        if match and match[3]:
+            opened.discard(match[1])
+        elif match and match[1] in opened:
+            found.append(f'{path}:{number}: descriptor {match[1]} is open')
+        elif match:
+            opened.add(match[1])
     return found
 
 

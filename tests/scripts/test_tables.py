@@ -5,6 +5,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Tables built by hand from the manuals, and what must be said of them."""
 
+import json
 import struct
 import subprocess
 import sys
@@ -18,6 +19,7 @@ sys.path.insert(0, str(SCRIPTS))
 
 # pylint: disable=wrong-import-position
 from agelib.entry import TablesError  # noqa: E402
+from agelib.ept import Ept  # noqa: E402
 from agelib.tables import Dump, merge  # noqa: E402
 
 ROOT = 0x7f0000040000
@@ -176,6 +178,25 @@ class EptTest(unittest.TestCase):
         for eptp in (ROOT | 0x56, ROOT | 0x6e, ROOT | 0x5d, ROOT | 0x15e):
             with self.assertRaises(TablesError):
                 Dump(Tables(eptp=eptp).data())
+
+
+class ExampleTest(unittest.TestCase):
+    """The reference's example of query-age-walk."""
+
+    def test_walk(self):
+        """What is told of the entry is what the manual makes of its value."""
+        text = (SCRIPTS.parent / 'qapi/age.json').read_text(encoding='utf-8')
+        text = text[text.index('"execute": "query-age-walk"'):]
+        text = text[text.index('<- ') + 3:text.index('##\n{')]
+        answer = json.loads(text.replace('#', ''))
+        self.assertTrue(answer['return']['entries'])
+        for told in answer['return']['entries']:
+            entry = Ept(EPTP4).decode(told['value'], told['level'] - 1)
+            self.assertEqual(entry.software, 1 << 11)
+            for name in 'level', 'leaf', 'read', 'write', 'execute', \
+                    'accessed', 'address':
+                self.assertEqual(getattr(entry, name), told[name], name)
+            self.assertEqual(bool(entry.dirty), told['dirty'])
 
 
 class Stage2Test(unittest.TestCase):
