@@ -1,18 +1,31 @@
 /*
  * QMP: age-dump-tables
  *
+ * A coroutine of the main loop.  It copies the tables piece by piece, and lets
+ * a worker thread do all that has to do with the file: only the dump waits for
+ * that, and neither the BQL nor an RCU read-side critical section is held.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"
-#include "qemu/bswap.h"
+#include "qemu/cutils.h"
+#include "qemu/rcu.h"
+#include "block/thread-pool.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-age.h"
 #include "age-int.h"
+#include "dump.h"
 #include "query.h"
 
 #define DUMP_MAGIC      "AGETABLE"
 #define DUMP_VERSION    1
+
+/*
+ * Tables that are copied at a time, or a few hundred more: well below a
+ * millisecond with the BQL held.
+ */
+#define PIECE_TABLES    256
 
 /* See the description of the command. */
 typedef struct DumpHeader {
@@ -24,58 +37,152 @@ typedef struct DumpHeader {
     uint64_t tables;
 } QEMU_PACKED DumpHeader;
 
-typedef struct DumpTable {
-    uint64_t address;
-    uint64_t entry[AGE_TABLE_ENTRIES];
-} QEMU_PACKED DumpTable;
+/**
+ * DumpFile: where a dump goes
+ *
+ * @name: name of the file
+ * @fd: the file once it is open
+ * @err: why the last step failed; NULL if it did not
+ * @offset: where to write
+ * @buf, @size: what
+ */
+typedef struct DumpFile {
+    const char *name;
+    int fd;
+    Error *err;
+    uint64_t offset;
+    const void *buf;
+    size_t size;
+} DumpFile;
 
-static void copy_table(GPtrArray *tables, const uint64_t *table)
+/* An fd set has what the client opened, perhaps for reading as well. */
+static int open_fdset(const char *name, Error **errp)
 {
-    DumpTable *copy = g_new(DumpTable, 1);
+    Error *err = NULL;
+    int fd = qemu_open(name, O_WRONLY, &err);
 
-    copy->address = cpu_to_le64((uintptr_t)table);
-    for (unsigned i = 0; i < AGE_TABLE_ENTRIES; i++) {
-        copy->entry[i] = cpu_to_le64(qatomic_read(&table[i]));
-    }
-    g_ptr_array_add(tables, copy);
-}
-
-/* What hangs below @table is taken from the copy: the two must agree. */
-static void copy_below(GPtrArray *tables, const AgeFormat *fmt,
-                       const DumpTable *table, int height)
-{
-    for (unsigned i = 0; i < AGE_TABLE_ENTRIES; i++) {
-        uint64_t entry = le64_to_cpu(table->entry[i]);
-
-        if (!age_entry_present(fmt, entry) ||
-            age_entry_leaf(fmt, entry, height)) {
-            continue;
+    if (fd < 0 && errno == EACCES) {
+        error_free(err);
+        err = NULL;
+        fd = qemu_open(name, O_RDWR, &err);
+        if (fd < 0 && errno == EACCES) {
+            error_free(err);
+            err = NULL;
+            error_setg(&err, "'%s' has no file that is open for writing", name);
         }
-        /* Pairs with the cmpxchg that hooked the table in. */
-        smp_rmb();
-        copy_table(tables, age_entry_table(fmt, entry));
-        copy_below(tables, fmt, g_ptr_array_index(tables, tables->len - 1),
-                   height - 1);
     }
+    error_propagate(errp, err);
+    return fd;
 }
 
-/* Copied in one go, rather than written: a file may be slow, and RCU waits. */
-static GPtrArray *copy_tables(const AgePageTable *pt)
+/* Don't wait: a named pipe without a reader would have us wait for one. */
+static int open_path(const char *name, Error **errp)
 {
-    GPtrArray *tables = g_ptr_array_new_with_free_func(g_free);
+    Error *err = NULL;
+    int fd = qemu_create(name, O_WRONLY | O_NONBLOCK, 0666, &err);
 
-    RCU_READ_LOCK_GUARD();
-    for (unsigned i = 0; i < pt->geo.root_tables; i++) {
-        copy_table(tables, pt->root + i * AGE_TABLE_ENTRIES);
+    if (fd < 0 && errno == ENXIO) {
+        error_free(err);
+        err = NULL;
+        error_setg(&err, "'%s' is not a regular file", name);
     }
-    for (unsigned i = 0; i < pt->geo.root_tables; i++) {
-        copy_below(tables, pt->fmt, g_ptr_array_index(tables, i),
-                   pt->geo.root_height);
-    }
-    return tables;
+    error_propagate(errp, err);
+    return fd;
 }
 
-static bool write_dump(int fd, const AgeRoot *root, const GPtrArray *tables)
+static bool check_file(const DumpFile *f, Error **errp)
+{
+    struct stat st;
+
+    if (fstat(f->fd, &st) < 0) {
+        error_setg_errno(errp, errno, "can't tell what '%s' is", f->name);
+        return false;
+    }
+    if (!S_ISREG(st.st_mode)) {
+        error_setg(errp, "'%s' is not a regular file", f->name);
+        return false;
+    }
+    if (ftruncate(f->fd, 0) < 0) {
+        error_setg_errno(errp, errno, "can't empty '%s'", f->name);
+        return false;
+    }
+    return true;
+}
+
+static int file_open(void *opaque)
+{
+    DumpFile *f = opaque;
+
+    f->fd = strstart(f->name, "/dev/fdset/", NULL) ?
+            open_fdset(f->name, &f->err) : open_path(f->name, &f->err);
+    if (f->fd >= 0 && !check_file(f, &f->err)) {
+        qemu_close(f->fd);
+        f->fd = -1;
+    }
+    return 0;
+}
+
+static int file_write(void *opaque)
+{
+    DumpFile *f = opaque;
+
+    errno = 0;
+    if (lseek(f->fd, f->offset, SEEK_SET) < 0 ||
+        qemu_write_full(f->fd, f->buf, f->size) != f->size) {
+        error_setg_errno(&f->err, errno, "can't write '%s'", f->name);
+    }
+    return 0;
+}
+
+static int file_close(void *opaque)
+{
+    DumpFile *f = opaque;
+
+    if (qemu_close(f->fd) < 0 && !f->err) {
+        error_setg_errno(&f->err, errno, "can't write '%s'", f->name);
+    }
+    return 0;
+}
+
+/* Returns false on error. */
+static bool coroutine_fn write_at(DumpFile *f, uint64_t offset,
+                                  const void *buf, size_t size)
+{
+    f->offset = offset;
+    f->buf = buf;
+    f->size = size;
+    thread_pool_submit_co(file_write, f);
+    return !f->err;
+}
+
+static bool copy_piece(AgeDump *dump)
+{
+    RCU_READ_LOCK_GUARD();
+    return age_dump_piece(dump, PIECE_TABLES);
+}
+
+/* The tables but for those of the root, which have a place at the beginning */
+static bool coroutine_fn write_tables(DumpFile *f, AgeDump *dump)
+{
+    uint64_t offset = sizeof(DumpHeader) + dump->num * sizeof(AgeDumpTable);
+    bool more;
+
+    do {
+        size_t size;
+
+        more = copy_piece(dump);
+        size = dump->done->len * sizeof(AgeDumpTable);
+        if (!write_at(f, offset, dump->done->data, size)) {
+            return false;
+        }
+        offset += size;
+    } while (more);
+    return true;
+}
+
+/* Last comes the magic: what has it is complete. */
+static bool coroutine_fn write_dump(DumpFile *f, AgeDump *dump,
+                                    const AgeRoot *root)
 {
     DumpHeader header = {
         .magic = DUMP_MAGIC,
@@ -83,43 +190,35 @@ static bool write_dump(int fd, const AgeRoot *root, const GPtrArray *tables)
         .eptp = cpu_to_le64(root->eptp),
         .vttbr = cpu_to_le64(root->vttbr),
         .vtcr = cpu_to_le64(root->vtcr),
-        .tables = cpu_to_le64(tables->len),
     };
 
-    if (qemu_write_full(fd, &header, sizeof(header)) != sizeof(header)) {
+    if (!write_tables(f, dump) ||
+        !write_at(f, sizeof(header), dump->root,
+                  dump->pt->geo.root_tables * sizeof(AgeDumpTable))) {
         return false;
     }
-    for (unsigned i = 0; i < tables->len; i++) {
-        if (qemu_write_full(fd, g_ptr_array_index(tables, i),
-                            sizeof(DumpTable)) != sizeof(DumpTable)) {
-            return false;
-        }
-    }
-    return true;
+    header.tables = cpu_to_le64(dump->num);
+    return write_at(f, 0, &header, sizeof(header));
 }
 
-void qmp_age_dump_tables(const char *file, const char *address_space,
-                         Error **errp)
+void coroutine_fn qmp_age_dump_tables(const char *file,
+                                      const char *address_space, Error **errp)
 {
     AgeAddressSpace *space = age_query_space(address_space, errp);
-    g_autoptr(GPtrArray) tables = NULL;
+    DumpFile f = { .name = file };
     g_autoptr(AgeRoot) root = NULL;
-    int fd;
+    AgeDump dump;
 
     if (!space) {
         return;
     }
-    fd = qemu_create(file, O_WRONLY | O_TRUNC | O_BINARY, 0666, errp);
-    if (fd < 0) {
-        return;
+    thread_pool_submit_co(file_open, &f);
+    if (!f.err) {
+        root = age_query_root(space);
+        age_dump_init(&dump, &space->pt);
+        write_dump(&f, &dump, root);
+        age_dump_clear(&dump);
+        thread_pool_submit_co(file_close, &f);
     }
-    tables = copy_tables(&space->pt);
-    root = age_query_root(space);
-    if (!write_dump(fd, root, tables)) {
-        error_setg_errno(errp, errno, "can't write '%s'", file);
-        errp = NULL;
-    }
-    if (qemu_close(fd) < 0) {
-        error_setg_errno(errp, errno, "can't write '%s'", file);
-    }
+    error_propagate(errp, f.err);
 }
