@@ -106,6 +106,9 @@ static HumanReadableText *hmp_info_age(Error **errp)
     g_autoptr(AgeInfo) info = qmp_query_age(errp);
     g_autoptr(GString) buf = g_string_new("");
 
+    if (!info) {
+        return NULL;
+    }
     if (!info->enabled) {
         g_string_append(buf, "the age accelerator is not in use\n");
         return human_readable_text_from_str(buf);

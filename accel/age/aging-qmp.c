@@ -15,6 +15,7 @@
 #include "age-int.h"
 #include "pieces.h"
 #include "ranges.h"
+#include "unsent.h"
 #include "vcpu.h"
 
 bool age_parse_flush(bool has_flush, AgeFlush *flush, Error **errp)
@@ -34,7 +35,7 @@ static bool check_ranges(AgeSpanList *list, AgeAddressType type, Error **errp)
 {
     AgeRanges state;
 
-    if (!age_ranges_init(&state, type, errp)) {
+    if (!age_check_unsent(errp) || !age_ranges_init(&state, type, errp)) {
         return false;
     }
     for (; list; list = list->next) {

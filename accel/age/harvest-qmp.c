@@ -13,13 +13,15 @@
 #include "qapi/qapi-commands-age.h"
 #include "age-int.h"
 #include "harvest-pieces.h"
+#include "unsent.h"
 #include "vcpu.h"
 
 /*
- * Runs that one command lists.  Each is an object of several KiB until it has
- * become text, and it is the guest who chooses how many there are.
+ * Runs that one command lists.  It is the guest who chooses how many there are,
+ * and until it has become text each is a dictionary, with a hash table of 4 KiB
+ * whatever is in it: 16 MB for as many as this.
  */
-#define MAX_RUNS    65536
+#define MAX_RUNS    3500
 
 /**
  * HarvestCommand: a command
@@ -95,7 +97,7 @@ static void harvest(HarvestCommand *c)
 static bool run(HarvestCommand *c, AgeRangeList *list, bool has_flush,
                 Error **errp)
 {
-    if (!parse_ranges(c, list, errp) ||
+    if (!age_check_unsent(errp) || !parse_ranges(c, list, errp) ||
         !age_parse_flush(has_flush, &c->flush, errp)) {
         return false;
     }

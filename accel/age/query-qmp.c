@@ -11,6 +11,7 @@
 #include "qapi/qapi-commands-age.h"
 #include "age-int.h"
 #include "query.h"
+#include "unsent.h"
 #include "vcpu.h"
 
 static AgeSlotList *query_slots(const AgeMMU *mmu)
@@ -137,8 +138,12 @@ static void query_state(AgeMMU *mmu, AgeInfo *info)
 AgeInfo *qmp_query_age(Error **errp)
 {
     AgeMMU *mmu = &age_state.mmu;
-    AgeInfo *info = g_new0(AgeInfo, 1);
+    AgeInfo *info;
 
+    if (!age_check_unsent(errp)) {
+        return NULL;
+    }
+    info = g_new0(AgeInfo, 1);
     info->enabled = age_enabled();
     if (!info->enabled) {
         return info;
@@ -203,7 +208,7 @@ AgeWalk *qmp_query_age_walk(uint64_t gpa, const char *name, Error **errp)
     const AgeFormat *fmt;
     AgePath path;
 
-    space = age_query_space(name, errp);
+    space = age_check_unsent(errp) ? age_query_space(name, errp) : NULL;
     if (!space) {
         return NULL;
     }

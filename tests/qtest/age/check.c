@@ -311,21 +311,13 @@ static void harvest_slot(QTestState *qts, const AgeSlotInfo *slot,
 {
     QList *ranges = qlist_new();
     g_autoptr(QDict) result = NULL;
-    const QListEntry *entry;
     QDict *range;
 
     age_add_test_range(ranges, slot->hva, slot->hva + slot->size);
     result = age_harvest(qts, ranges,
                          "{ 'address': 'hva', 'format': 'runs' }");
     range = qobject_to(QDict, qlist_peek(qdict_get_qlist(result, "ranges")));
-    QLIST_FOREACH_ENTRY(qdict_get_qlist(range, "runs"), entry) {
-        QDict *run = qobject_to(QDict, entry->value);
-
-        for (uint64_t page = get_uint(run, "start");
-             page < get_uint(run, "end"); page += AGE_PAGE) {
-            g_array_append_val(young, page);
-        }
-    }
+    age_add_told_pages(young, range, false);
 }
 
 static GArray *harvest_all(QTestState *qts)

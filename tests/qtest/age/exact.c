@@ -44,20 +44,6 @@ void age_used_add(AgeUsed *used, uint64_t page, bool store)
     }
 }
 
-static void add_runs(GArray *pages, const QDict *range)
-{
-    const QListEntry *entry;
-
-    QLIST_FOREACH_ENTRY(qdict_get_qlist(range, "runs"), entry) {
-        QDict *run = qobject_to(QDict, entry->value);
-        uint64_t start = qnum_get_uint(qobject_to(QNum,
-                                                  qdict_get(run, "start")));
-        uint64_t end = qnum_get_uint(qobject_to(QNum, qdict_get(run, "end")));
-
-        age_pages_add(pages, start, (end - start) / AGE_PAGE, AGE_PAGE);
-    }
-}
-
 /* The dirty pages of all memory, which become clean */
 static GArray *take_dirty_pages(QTestState *qts)
 {
@@ -77,7 +63,7 @@ static GArray *take_dirty_pages(QTestState *qts)
         age_harvest_args(ranges, "{ 'format': 'runs',"
                                  "  'flush': 'request' }"));
     QLIST_FOREACH_ENTRY(qdict_get_qlist(result, "ranges"), entry) {
-        add_runs(pages, qobject_to(QDict, entry->value));
+        age_add_told_pages(pages, qobject_to(QDict, entry->value), true);
     }
     age_wait_flushed(qts);
     return pages;

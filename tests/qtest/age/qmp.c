@@ -273,11 +273,39 @@ static void add_runs(GArray *pages, const QDict *range)
 
     QLIST_FOREACH_ENTRY(qdict_get_qlist(range, "runs"), entry) {
         QDict *run = qobject_to(QDict, entry->value);
-        uint64_t start = get_uint(run, "start");
+        uint64_t end = get_uint(run, "end");
 
-        age_pages_add(pages, start, (get_uint(run, "end") - start) / AGE_PAGE,
-                      AGE_PAGE);
+        for (uint64_t page = get_uint(run, "start"); page < end;
+             page += AGE_PAGE) {
+            g_array_append_val(pages, page);
+        }
     }
+}
+
+static void add_bits(GArray *pages, const QDict *range, bool clear)
+{
+    gsize size;
+    g_autofree uint8_t *map = g_base64_decode(qdict_get_str(range, "bitmap"),
+                                              &size);
+    uint64_t start = get_uint(range, "start"), end = get_uint(range, "end");
+
+    for (uint64_t page = start; page < end; page += AGE_PAGE) {
+        uint64_t bit = (end - page) / AGE_PAGE - 1;
+
+        if ((map[bit / 8] >> bit % 8 & 1) != clear) {
+            g_array_append_val(pages, page);
+        }
+    }
+}
+
+void age_add_told_pages(GArray *pages, const QDict *range, bool clear)
+{
+    if (qdict_haskey(range, "runs")) {
+        add_runs(pages, range);
+    } else {
+        add_bits(pages, range, clear);
+    }
+    tidy_pages(pages);
 }
 
 GArray *age_young_pages(QTestState *qts, uint64_t start, uint64_t end,
@@ -288,7 +316,7 @@ GArray *age_young_pages(QTestState *qts, uint64_t start, uint64_t end,
     QDict *range = first_range(result);
     GArray *pages = age_pages_new();
 
-    add_runs(pages, range);
+    age_add_told_pages(pages, range, clear);
     g_assert_cmpuint(pages->len, ==, get_uint(range, "young-pages"));
     return pages;
 }

@@ -68,6 +68,12 @@ void age_add_clear_range(QList *ranges, uint64_t start, uint64_t end);
 /* Arguments of age-test-clear-young: @ranges, and JSON members in @options */
 QDict *age_harvest_args(QList *ranges, const char *options);
 
+/*
+ * Add the pages that a range of a result tells of: in runs, or, if they would
+ * be too many, in a bitmap that was all ones if it was to @clear, else zeroes.
+ */
+void age_add_told_pages(GArray *pages, const QDict *range, bool clear);
+
 /* Do it, and return what comes back.  Takes @ranges. */
 QDict *age_harvest(QTestState *qts, QList *ranges, const char *options);
 
