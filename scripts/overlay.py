@@ -90,6 +90,18 @@ def mend_of_physmem(where, anchor, line):
 HOOKS = [
     Hook('accel/meson.build', 'after', "  subdir('qtest')",
          "  subdir('age')", 'accel/age/meson.build'),
+    # A word of the bitmaps is a long of 64 bits, and an entry one atomic access:
+    # not so on Windows and on hosts of 32 bits, which do without all of it.
+    Hook('meson.build', 'after', "host_long_bits = cc.sizeof('void *') * 8",
+         "config_host_data.set('CONFIG_AGE',"
+         " 'CONFIG_TCG' in accelerators and cc.sizeof('long') == 8)",
+         'accel/age/meson.build'),
+    Hook('meson.build', 'after', 'host_kconfig = \\',
+         "  (config_host_data.get('CONFIG_AGE') ?"
+         " ['CONFIG_AGE_POSSIBLE=y'] : []) + \\",
+         'accel/age/Kconfig accel/age/meson.build'),
+    Hook('accel/Kconfig', 'before', 'config WHPX',
+         'source age/Kconfig', 'accel/age/Kconfig accel/age/meson.build'),
     Hook('meson.build', 'before', "    'accel/kvm',",
          "    'accel/age',", 'accel/age/trace-events'),
     Hook('qapi/meson.build', 'after', "    'acpi',",

@@ -9,6 +9,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/memalign.h"
 #include "format.h"
 #include "table-pool.h"
 
@@ -25,16 +26,6 @@ static struct {
     FreeTable *first;
 } pool;
 
-static void *alloc_aligned(size_t alignment, size_t size)
-{
-    void *p;
-
-    if (posix_memalign(&p, alignment, size)) {
-        g_error("age: out of memory for %zu bytes of page tables", size);
-    }
-    return p;
-}
-
 static void pool_push(void *table)
 {
     FreeTable *f = table;
@@ -46,7 +37,7 @@ static void pool_push(void *table)
 /* Called with pool.lock held. */
 static void pool_grow(void)
 {
-    uint8_t *chunk = alloc_aligned(AGE_PAGE_SIZE,
+    uint8_t *chunk = qemu_memalign(AGE_PAGE_SIZE,
                                    CHUNK_TABLES * AGE_PAGE_SIZE);
 
     for (int i = CHUNK_TABLES - 1; i >= 0; i--) {
@@ -80,10 +71,10 @@ uint64_t *age_root_alloc(unsigned tables)
 {
     size_t size = tables * AGE_PAGE_SIZE;
 
-    return memset(alloc_aligned(size, size), 0, size);
+    return memset(qemu_memalign(size, size), 0, size);
 }
 
 void age_root_free(uint64_t *root)
 {
-    free(root);
+    qemu_vfree(root);
 }

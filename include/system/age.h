@@ -18,10 +18,16 @@
 #include "qemu/queue.h"
 #include "qemu/rcu.h"
 
+/*
+ * Is `-accel age` in use?  A host that can't have it (CONFIG_AGE) has only what
+ * is hooked into files that every host builds, and that does nothing there.
+ */
+#ifdef CONFIG_AGE
 extern bool age_allowed;
-
-/* Is `-accel age` in use? */
 #define age_enabled()   (age_allowed)
+#else
+#define age_enabled()   false
+#endif
 
 typedef struct AgeNotifier AgeNotifier;
 
@@ -242,7 +248,7 @@ bool age_clear_flush_young(uint64_t start, uint64_t end);
  */
 bool age_test_young(uint64_t start, uint64_t end);
 
-#ifdef CONFIG_TCG
+#ifdef CONFIG_AGE
 /**
  * age_discarded: tell all subscribers that memory was discarded
  * @host: where it was, page aligned

@@ -7,6 +7,7 @@
 
 import importlib.util
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -290,6 +291,30 @@ class OverlayTest(unittest.TestCase):
         self.overlay().apply()
         mode = (self.tree / 'table.hx').stat().st_mode & 0o777
         self.assertEqual(mode, 0o640)
+
+
+class HostsTest(unittest.TestCase):
+    """What goes into all builds, for hosts without the accelerator too."""
+
+    def test_commands(self):
+        """Commands are there only if what carries them out is."""
+        text = (ROOT / 'qapi/age.json').read_text(encoding='utf-8')
+        commands = re.findall(r"^\{ 'command':.*?\}$(?=\n\n|\n?\Z)", text,
+                              re.MULTILINE | re.DOTALL)
+        self.assertEqual(len(commands), text.count("{ 'command':"))
+        for command in commands:
+            self.assertIn("'if': 'CONFIG_AGE'", command)
+
+    def test_tables_of_the_monitor(self):
+        """So are the lines of tables that all builds have."""
+        found = sorted((ROOT / 'accel/age').glob('*.h.inc'))
+        self.assertTrue(found)
+        for path in found:
+            lines = path.read_text(encoding='utf-8').splitlines()
+            lines = [line for line in lines if not line.startswith('/*')]
+            self.assertEqual(lines[0], '#if defined(CONFIG_AGE)', path.name)
+            self.assertEqual(lines[-1], '#endif', path.name)
+            self.assertEqual(sum('#' in line for line in lines), 2, path.name)
 
 
 @unittest.skipUnless((ROOT / 'qemu-src/VERSION').exists(), 'no QEMU tree')

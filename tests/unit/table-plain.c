@@ -9,6 +9,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/memalign.h"
 #include "format.h"
 #include "table-pool.h"
 
@@ -19,19 +20,17 @@ uint64_t *age_table_alloc(void)
 
 void age_table_free(uint64_t *table)
 {
-    free(table);
+    qemu_vfree(table);
 }
 
 uint64_t *age_root_alloc(unsigned tables)
 {
     size_t size = tables * AGE_PAGE_SIZE;
-    void *p = aligned_alloc(size, size);
 
-    g_assert_nonnull(p);
-    return memset(p, 0, size);
+    return memset(qemu_memalign(size, size), 0, size);
 }
 
 void age_root_free(uint64_t *root)
 {
-    free(root);
+    qemu_vfree(root);
 }
