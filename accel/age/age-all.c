@@ -20,6 +20,7 @@
 #include "exec/target_page.h"
 #include "hw/core/cpu.h"
 #include "age-int.h"
+#include "load.h"
 #include "vcpu.h"
 
 #define TYPE_AGE_ACCEL ACCEL_CLASS_NAME("age")
@@ -90,6 +91,7 @@ static int age_init_machine(MachineState *ms)
     mmu->flush_later = age_vcpu_request_flush_later;
     mmu->leaf_height = age_state.page_size;
     age_mmu_init(mmu, "age");
+    age_load_init();
     age_allowed = true;
     /* Its properties can be reached at /machine/age then. */
     object_property_add_child(OBJECT(ms), "age", OBJECT(current_accel()));

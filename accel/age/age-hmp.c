@@ -45,6 +45,8 @@ static void print_state(GString *buf, const AgeInfo *info)
         g_string_append_printf(buf, "harvests are refused: %s\n",
                                info->reason);
     }
+    g_string_append_printf(buf, "generation: %" PRIu64 "\n",
+                           info->generation);
 }
 
 static void print_slots(GString *buf, const AgeSlotList *list)

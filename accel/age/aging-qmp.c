@@ -13,6 +13,7 @@
 #include "qapi/qapi-commands-age.h"
 #include "system/replay.h"
 #include "age-int.h"
+#include "load.h"
 #include "pieces.h"
 #include "ranges.h"
 #include "unsent.h"
@@ -157,6 +158,7 @@ AgeAgingResult *qmp_age_clear_young(AgeSpanList *list, bool has_address,
         return NULL;
     }
     result = g_new0(AgeAgingResult, 1);
+    result->generation = age_generation();
     result->begin_ns = get_clock();
     result->ranges = age_spans(list, address,
                                flush == AGE_FLUSH_REQUEST
@@ -181,6 +183,7 @@ AgeAgingResult *qmp_age_test_young(AgeSpanList *list, bool has_address,
         return NULL;
     }
     result = g_new0(AgeAgingResult, 1);
+    result->generation = age_generation();
     result->begin_ns = get_clock();
     result->ranges = age_spans(list, address, age_test_young, true);
     result->end_ns = get_clock();

@@ -13,6 +13,7 @@
 #include "qapi/qapi-commands-age.h"
 #include "age-int.h"
 #include "harvest-pieces.h"
+#include "load.h"
 #include "unsent.h"
 #include "vcpu.h"
 
@@ -31,6 +32,7 @@
  * @young: a fallback found a young page
  * @flush: what to do about TLBs
  * @format: how to tell of pages
+ * @generation: the generation in which it began to harvest
  * @begin_ns, @end_ns: when it began and ended to harvest
  * @flush_pending: some vCPU had still to flush its TLB then
  */
@@ -40,6 +42,7 @@ typedef struct HarvestCommand {
     bool young;
     AgeFlush flush;
     AgeResultFormat format;
+    uint64_t generation;
     uint64_t begin_ns;
     uint64_t end_ns;
     bool flush_pending;
@@ -84,6 +87,7 @@ static bool parse_ranges(HarvestCommand *c, AgeRangeList *list, Error **errp)
 
 static void harvest(HarvestCommand *c)
 {
+    c->generation = age_generation();
     c->begin_ns = get_clock();
     c->young = age_harvest_ranges(range_at(c, 0), c->ranges->len, c->mode);
     if (c->flush == AGE_FLUSH_REQUEST) {
@@ -144,6 +148,7 @@ AgeHarvestResult *qmp_age_test_clear_young(AgeRangeList *list,
         return NULL;
     }
     result = g_new0(AgeHarvestResult, 1);
+    result->generation = c.generation;
     result->begin_ns = c.begin_ns;
     result->end_ns = c.end_ns;
     result->flush_pending = c.flush_pending;
@@ -187,6 +192,7 @@ AgeDirtyResult *qmp_age_test_clear_dirty(AgeRangeList *list, bool has_address,
         return NULL;
     }
     result = g_new0(AgeDirtyResult, 1);
+    result->generation = c.generation;
     result->begin_ns = c.begin_ns;
     result->end_ns = c.end_ns;
     result->flush_pending = c.flush_pending;

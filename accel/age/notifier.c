@@ -8,6 +8,7 @@
 #include "qemu/rcu.h"
 #include "qemu/rcu_queue.h"
 #include "system/age.h"
+#include "format.h"
 #include "trace.h"
 
 /* Changed with the BQL held, read in RCU read-side critical sections */
@@ -129,18 +130,30 @@ bool age_test_clear_young(AgeYoung *y, bool fallback, AgeAnswered *answered,
     return result;
 }
 
-void age_discarded(void *host, uint64_t size)
+static void invalidate(uint64_t start, uint64_t end)
 {
-    uint64_t start = (uintptr_t)host;
     AgeNotifier *n;
 
-    trace_age_discarded(start, start + size);
     RCU_READ_LOCK_GUARD();
     QLIST_FOREACH_RCU(n, &notifiers, next) {
         if (n->ops->invalidate) {
-            n->ops->invalidate(n, start, start + size);
+            n->ops->invalidate(n, start, end);
         }
     }
+}
+
+void age_discarded(void *host, uint64_t size)
+{
+    uint64_t start = (uintptr_t)host;
+
+    trace_age_discarded(start, start + size);
+    invalidate(start, start + size);
+}
+
+void age_forget(void)
+{
+    /* The last page can't be anybody's, as its end is no address. */
+    invalidate(0, -AGE_PAGE_SIZE);
 }
 
 bool age_clear_young(uint64_t start, uint64_t end)

@@ -10,6 +10,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-commands-age.h"
 #include "age-int.h"
+#include "load.h"
 #include "query.h"
 #include "unsent.h"
 #include "vcpu.h"
@@ -131,6 +132,8 @@ static void query_state(AgeMMU *mmu, AgeInfo *info)
     info->reason = g_strdup(reason);
     info->has_flush = true;
     info->flush = age_state.flush;
+    info->has_generation = true;
+    info->generation = age_generation();
     info->has_flush_pending = true;
     info->flush_pending = age_vcpu_flush_pending();
 }

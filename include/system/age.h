@@ -94,8 +94,9 @@ typedef struct AgeYoung {
  * @clear_flush_young: likewise, and request that TLBs are flushed if any was.
  *     Unlike Linux's, it does not wait until they are.  May be NULL
  * @test_young: is any page of the range young?  May be NULL
- * @invalidate: the memory of the range was discarded: forget its pages, of
- *     which none is young, until they are accessed again.  May be NULL
+ * @invalidate: the memory of the range was discarded, or is another now: forget
+ *     its pages, of which none is young, until they are accessed again.  May be
+ *     NULL
  * @release: called once when the subscription ends, with the BQL held and no
  *     earlier than all other calls have returned.  May be NULL
  */
@@ -247,6 +248,15 @@ bool age_clear_flush_young(uint64_t start, uint64_t end);
  * Context: any thread, with or without the BQL.
  */
 bool age_test_young(uint64_t start, uint64_t end);
+
+/**
+ * age_forget: tell all subscribers that no page was accessed
+ *
+ * All memory is another, as if all of it had been discarded.
+ *
+ * Context: any thread, with or without the BQL.
+ */
+void age_forget(void);
 
 #ifdef CONFIG_AGE
 /**

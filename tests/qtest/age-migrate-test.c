@@ -10,6 +10,7 @@
 #include "age/check.h"
 #include "age/guest.h"
 #include "age/qmp.h"
+#include "age/snapshot.h"
 
 /* What a vCPU has to do all the time, and what nobody does any more */
 #define BUSY            100
@@ -190,9 +191,11 @@ static void test_way(const void *opaque)
     end_migration(from, to);
     check_arrived(to);
     if (!way->from_tcg) {
+        g_assert_cmpuint(age_generation(from->qts), ==, 1);
         check_source(from, BUSY);
     }
     if (!way->to_tcg) {
+        g_assert_cmpuint(age_generation(to->qts), ==, 2);
         check_destination(to, BUSY);
     }
     age_guest_quit(from);
@@ -267,60 +270,6 @@ static void map_vga(AgeGuest *g, uint64_t gpa)
     age_pci_writeb(g->qts, VGA_DEV, 0, PCI_COMMAND, PCI_MEMORY_ON);
 }
 
-static void wait_job(QTestState *qts, const char *id)
-{
-    int64_t deadline = 0;
-
-    for (;;) {
-        g_autoptr(QDict) response = qtest_qmp(qts,
-                                              "{ 'execute': 'query-jobs' }");
-        QObject *first = qlist_peek(qdict_get_qlist(response, "return"));
-        QDict *job = qobject_to(QDict, first);
-
-        if (g_str_equal(qdict_get_str(job, "status"), "concluded")) {
-            g_assert_null(qdict_get_try_str(job, "error"));
-            break;
-        }
-        age_poll(&deadline);
-    }
-    qtest_qmp_assert_success(qts, "{ 'execute': 'job-dismiss',"
-                             " 'arguments': { 'id': %s } }", id);
-}
-
-/* A disk for nothing but snapshots; its file is gone already. */
-static void add_disk(QTestState *qts)
-{
-    g_autofree char *path = g_strdup_printf("%s/age-migrate-%d.qcow2",
-                                            g_get_tmp_dir(), getpid());
-
-    qtest_qmp_assert_success(qts, "{ 'execute': 'blockdev-create',"
-                             " 'arguments': { 'job-id': 'file', 'options': {"
-                             " 'driver': 'file', 'filename': %s,"
-                             " 'size': 0 } } }", path);
-    wait_job(qts, "file");
-    qtest_qmp_assert_success(qts, "{ 'execute': 'blockdev-add', 'arguments': {"
-                             " 'driver': 'file', 'node-name': 'file',"
-                             " 'filename': %s } }", path);
-    qtest_qmp_assert_success(qts, "{ 'execute': 'blockdev-create',"
-                             " 'arguments': { 'job-id': 'qcow2', 'options': {"
-                             " 'driver': 'qcow2', 'file': 'file',"
-                             " 'size': 1048576 } } }");
-    wait_job(qts, "qcow2");
-    qtest_qmp_assert_success(qts, "{ 'execute': 'blockdev-add', 'arguments': {"
-                             " 'driver': 'qcow2', 'node-name': 'disk',"
-                             " 'file': 'file' } }");
-    unlink(path);
-}
-
-static void snapshot(QTestState *qts, const char *command)
-{
-    qtest_qmp_assert_success(qts, "{ 'execute': %s, 'arguments': {"
-                             " 'job-id': 'snapshot', 'tag': 'then',"
-                             " 'vmstate': 'disk', 'devices': [ 'disk' ] } }",
-                             command);
-    wait_job(qts, "snapshot");
-}
-
 static AgeGuest *start_for_snapshots(void)
 {
     AgeGuestOptions options = {
@@ -330,7 +279,7 @@ static AgeGuest *start_for_snapshots(void)
     };
     AgeGuest *g = age_guest_start(&options);
 
-    add_disk(g->qts);
+    age_snapshot_add_disk(g->qts);
     map_vga(g, age_board_pci_window(0));
     age_guest_touch(g, AGE_GUEST_WRITE, age_board_pci_window(0), VRAM_PAGES);
     begin_work(g, BUSY);
@@ -381,11 +330,11 @@ static void test_snapshot(void)
     uint32_t seq[AGE_MAX_CPUS];
 
     memcpy(seq, g->seq, sizeof(seq));
-    snapshot(g->qts, "snapshot-save");
+    age_snapshot_save(g->qts);
     age_check(g);
     for (unsigned i = 0; i < 3; i++) {
         go_elsewhere(g);
-        snapshot(g->qts, "snapshot-load");
+        age_snapshot_load(g->qts);
         memcpy(g->seq, seq, sizeof(seq));
         check_back(g);
     }

@@ -125,6 +125,13 @@ QDict *age_query(QTestState *qts)
     return qtest_qmp_assert_success_ref(qts, "{ 'execute': 'query-age' }");
 }
 
+uint64_t age_generation(QTestState *qts)
+{
+    g_autoptr(QDict) info = age_query(qts);
+
+    return get_uint(info, "generation");
+}
+
 uint64_t age_counter(QTestState *qts, const char *name)
 {
     g_autoptr(QDict) info = age_query(qts);

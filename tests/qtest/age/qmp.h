@@ -93,6 +93,7 @@ void age_wait_flushed(QTestState *qts);
 
 /* query-age, and parts of it */
 QDict *age_query(QTestState *qts);
+uint64_t age_generation(QTestState *qts);
 uint64_t age_counter(QTestState *qts, const char *name);
 uint64_t age_num_tables(QTestState *qts, int level);
 
