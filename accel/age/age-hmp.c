@@ -49,7 +49,9 @@ static void print_state(GString *buf, const AgeInfo *info)
                            info->generation);
 }
 
-static void print_slots(GString *buf, const AgeSlotList *list)
+/* Slots whose leaves are smaller than those that were asked for say so. */
+static void print_slots(GString *buf, const AgeSlotList *list,
+                        AgeLeafSize page_size)
 {
     g_string_append(buf, "slots:\n");
     for (; list; list = list->next) {
@@ -61,6 +63,26 @@ static void print_slots(GString *buf, const AgeSlotList *list)
                                slot->gpa + slot->size - 1, slot->hva,
                                slot->read_only ? " read-only" : "",
                                slot->device ? " device" : "");
+        if (slot->leaf_size < page_size) {
+            g_string_truncate(buf, buf->len - 1);
+            g_string_append_printf(buf, " leaves of %s\n",
+                                   AgeLeafSize_str(slot->leaf_size));
+        }
+    }
+}
+
+static void print_unserved(GString *buf, const AgeUnservedMemoryList *list)
+{
+    if (list) {
+        g_string_append(buf, "not served:\n");
+    }
+    for (; list; list = list->next) {
+        const AgeUnservedMemory *range = list->value;
+
+        g_string_append_printf(buf, "  %-8s %016" PRIx64 "-%016" PRIx64
+                               " %s\n",
+                               range->address_space, range->gpa,
+                               range->gpa + range->size - 1, range->reason);
     }
 }
 
@@ -116,7 +138,8 @@ static HumanReadableText *hmp_info_age(Error **errp)
         return human_readable_text_from_str(buf);
     }
     print_state(buf, info);
-    print_slots(buf, info->slots);
+    print_slots(buf, info->slots, info->page_size);
+    print_unserved(buf, info->unserved);
     print_tables(buf, info->tables);
     print_counters(buf, info->counters);
     return human_readable_text_from_str(buf);

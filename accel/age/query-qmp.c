@@ -33,6 +33,28 @@ static AgeSlotList *query_slots(const AgeMMU *mmu)
             info->hva = slot->hva;
             info->read_only = slot->readonly;
             info->device = slot->device;
+            info->leaf_size = age_slot_leaf_height(slot, mmu->leaf_height);
+            QAPI_LIST_APPEND(tail, info);
+        }
+    }
+    return list;
+}
+
+static AgeUnservedMemoryList *query_unserved(const AgeMMU *mmu)
+{
+    AgeUnservedMemoryList *list = NULL, **tail = &list;
+
+    for (unsigned i = 0; i < age_mmu_num_spaces(mmu); i++) {
+        const AgeAddressSpace *space = mmu->space[i];
+        const AgeMemSlots *slots = age_memory_slots(&space->mem);
+
+        for (unsigned k = 0; k < slots->num_unserved; k++) {
+            AgeUnservedMemory *info = g_new0(AgeUnservedMemory, 1);
+
+            info->address_space = g_strdup(space->name);
+            info->gpa = slots->unserved[k].gpa;
+            info->size = slots->unserved[k].size;
+            info->reason = g_strdup(slots->unserved[k].reason);
             QAPI_LIST_APPEND(tail, info);
         }
     }
@@ -157,6 +179,8 @@ AgeInfo *qmp_query_age(Error **errp)
     info->roots = query_roots(mmu);
     info->has_slots = true;
     info->slots = query_slots(mmu);
+    info->has_unserved = true;
+    info->unserved = query_unserved(mmu);
     info->has_tables = true;
     info->tables = query_tables(mmu);
     info->counters = query_counters(mmu);

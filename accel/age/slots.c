@@ -7,9 +7,17 @@
 #include "qemu/osdep.h"
 #include "qemu/error-report.h"
 #include "qemu/rcu_queue.h"
+#include "qemu/units.h"
 #include "exec/memory.h"
-#include "format.h"
 #include "slots.h"
+
+/* Why memory has no slot */
+static const char not_whole[] = "it is less than a page";
+static const char not_aligned[] =
+    "its guest-physical and host addresses differ within a page, so that no page"
+    " of the guest's is one of the host's";
+static const char not_translated[] =
+    "it is beyond the guest-physical addresses that the page tables translate";
 
 const AgeMemSlots *age_memory_slots(const AgeMemory *mem)
 {
@@ -39,11 +47,28 @@ const AgeMemSlot *age_slots_find(const AgeMemSlots *slots, hwaddr gpa)
     return i < slots->num && slots->slot[i].gpa <= gpa ? &slots->slot[i] : NULL;
 }
 
-static AgeMemSlots *slots_new(unsigned num)
+int age_slot_leaf_height(const AgeMemSlot *slot, int max)
 {
-    AgeMemSlots *slots = g_malloc(sizeof(*slots) + num * sizeof(AgeMemSlot));
+    int height;
+
+    for (height = max; height > 0; height--) {
+        if (age_slot_has_leaf(slot, ROUND_UP(slot->gpa,
+                                             age_height_size(height)),
+                              height)) {
+            break;
+        }
+    }
+    return height;
+}
+
+static AgeMemSlots *slots_new(unsigned num, unsigned num_unserved)
+{
+    AgeMemSlots *slots = g_malloc(sizeof(*slots) + num * sizeof(AgeMemSlot) +
+                                  num_unserved * sizeof(AgeUnserved));
 
     slots->num = num;
+    slots->num_unserved = num_unserved;
+    slots->unserved = (AgeUnserved *)&slots->slot[num];
     return slots;
 }
 
@@ -56,62 +81,140 @@ static void slots_free(AgeMemSlots *slots)
     g_free(slots);
 }
 
-/*
- * The part of @section that can be a slot: whole pages of RAM or of something
- * that reads like RAM.  Returns false if there is none.
- */
-static bool slot_from_section(const AgeMemory *mem, AgeMemSlot *slot,
-                              const MemoryRegionSection *section)
+/* Begin to change the slots, and what has none. */
+static void begin_change(AgeMemory *mem)
+{
+    const AgeMemSlots *now = mem->slots;
+
+    if (mem->pending) {
+        return;
+    }
+    mem->pending = g_array_new(false, false, sizeof(AgeMemSlot));
+    mem->pending_unserved = g_array_new(false, false, sizeof(AgeUnserved));
+    g_array_append_vals(mem->pending, now->slot, now->num);
+    g_array_append_vals(mem->pending_unserved, now->unserved,
+                        now->num_unserved);
+}
+
+static void add_unserved(AgeMemory *mem, hwaddr start, uint64_t size,
+                         const char *reason)
+{
+    AgeUnserved unserved = { .gpa = start, .size = size, .reason = reason };
+
+    if (size) {
+        begin_change(mem);
+        g_array_append_val(mem->pending_unserved, unserved);
+    }
+}
+
+static void add_slot(AgeMemory *mem, const MemoryRegionSection *section,
+                     hwaddr start, hwaddr end, uint64_t hva)
 {
     MemoryRegion *mr = section->mr;
-    hwaddr start = section->offset_within_address_space;
-    Int128 section_end = int128_add(int128_make64(start), section->size);
-    hwaddr aligned = ROUND_UP(start, AGE_PAGE_SIZE);
-    hwaddr end;
-
-    if ((!memory_region_is_ram(mr) && !memory_region_is_romd(mr)) ||
-        start >= mem->gpa_limit) {
-        return false;
-    }
-    end = int128_get64(int128_min(section_end,
-                                  int128_make64(mem->gpa_limit)));
-    end = ROUND_DOWN(end, AGE_PAGE_SIZE);
-    if (end <= aligned) {
-        return false;
-    }
-    *slot = (AgeMemSlot) {
-        .gpa = aligned,
-        .size = end - aligned,
-        .hva = (uintptr_t)memory_region_get_ram_ptr(mr) +
-               section->offset_within_region + (aligned - start),
+    AgeMemSlot slot = {
+        .gpa = start,
+        .size = end - start,
+        .hva = hva,
         .readonly = section->readonly || mr->readonly ||
                     memory_region_is_romd(mr),
         .device = memory_region_is_ram_device(mr),
         .mr = mr,
     };
-    /* Sub-page alignment of the host memory: no page is whole there. */
-    return QEMU_IS_ALIGNED(slot->hva, AGE_PAGE_SIZE);
+
+    begin_change(mem);
+    g_array_append_val(mem->pending, slot);
 }
 
-static GArray *pending_slots(AgeMemory *mem)
+/*
+ * Memory at [@start, @end), all of which the page tables translate.  What can
+ * be a slot are its whole pages, if each of them is one page of the host's: a
+ * leaf has one frame.
+ */
+static void add_memory(AgeMemory *mem, const MemoryRegionSection *section,
+                       hwaddr start, hwaddr end)
 {
-    if (!mem->pending) {
-        AgeMemSlots *now = mem->slots;
+    hwaddr first = ROUND_UP(start, AGE_PAGE_SIZE);
+    hwaddr last = ROUND_DOWN(end, AGE_PAGE_SIZE);
+    uint64_t hva = (uintptr_t)memory_region_get_ram_ptr(section->mr) +
+                   section->offset_within_region + (first - start);
 
-        mem->pending = g_array_new(false, false, sizeof(AgeMemSlot));
-        g_array_append_vals(mem->pending, now->slot, now->num);
+    if (first >= last) {
+        add_unserved(mem, start, end - start, not_whole);
+    } else if (!QEMU_IS_ALIGNED(hva, AGE_PAGE_SIZE)) {
+        add_unserved(mem, start, end - start, not_aligned);
+    } else {
+        add_unserved(mem, start, first - start, not_whole);
+        add_slot(mem, section, first, last, hva);
+        add_unserved(mem, last, end - last, not_whole);
     }
-    return mem->pending;
 }
 
+/* RAM, or something that reads like RAM; others are none of our business. */
 static void age_region_add(MemoryListener *listener,
                            MemoryRegionSection *section)
 {
     AgeMemory *mem = container_of(listener, AgeMemory, listener);
-    AgeMemSlot slot;
+    hwaddr start = section->offset_within_address_space;
+    uint64_t size = int128_get64(int128_min(section->size,
+                                            int128_make64(UINT64_MAX)));
+    uint64_t served = start < mem->gpa_limit
+                      ? MIN(size, mem->gpa_limit - start) : 0;
 
-    if (slot_from_section(mem, &slot, section)) {
-        g_array_append_val(pending_slots(mem), slot);
+    if (!memory_region_is_ram(section->mr) &&
+        !memory_region_is_romd(section->mr)) {
+        return;
+    }
+    if (served) {
+        add_memory(mem, section, start, start + served);
+    }
+    add_unserved(mem, start + served, size - served, not_translated);
+}
+
+/* Is anything that has no slot in a range? */
+static bool any_unserved(const AgeMemSlots *slots, hwaddr start, Int128 end)
+{
+    for (unsigned i = 0; i < slots->num_unserved; i++) {
+        hwaddr gpa = slots->unserved[i].gpa;
+
+        if (gpa >= start && int128_lt(int128_make64(gpa), end)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool any_slot(const AgeMemSlots *slots, hwaddr start, Int128 end)
+{
+    unsigned i = age_slots_lower_bound(slots, start);
+
+    return i < slots->num &&
+           int128_lt(int128_make64(slots->slot[i].gpa), end);
+}
+
+/* Does a range have all of what is at @gpa? */
+static bool covers(hwaddr start, Int128 end, hwaddr gpa, uint64_t size)
+{
+    return gpa >= start &&
+           int128_le(int128_add(int128_make64(gpa), int128_make64(size)), end);
+}
+
+static void remove_range(AgeMemory *mem, hwaddr start, Int128 end)
+{
+    GArray *pending = mem->pending, *unserved = mem->pending_unserved;
+
+    for (unsigned i = pending->len; i-- > 0;) {
+        AgeMemSlot *slot = &g_array_index(pending, AgeMemSlot, i);
+
+        if (covers(start, end, slot->gpa, slot->size)) {
+            g_array_remove_index_fast(pending, i);
+        }
+    }
+    for (unsigned i = unserved->len; i-- > 0;) {
+        AgeUnserved *range = &g_array_index(unserved, AgeUnserved, i);
+
+        if (covers(start, end, range->gpa, range->size)) {
+            g_array_remove_index_fast(unserved, i);
+        }
     }
 }
 
@@ -126,24 +229,11 @@ static void age_region_del(MemoryListener *listener,
     AgeMemory *mem = container_of(listener, AgeMemory, listener);
     hwaddr start = section->offset_within_address_space;
     Int128 end = int128_add(int128_make64(start), section->size);
-    GArray *pending = mem->pending;
 
-    if (!pending) {
-        unsigned i = age_slots_lower_bound(mem->slots, start);
-
-        if (i == mem->slots->num ||
-            int128_ge(int128_make64(mem->slots->slot[i].gpa), end)) {
-            return;
-        }
-        pending = pending_slots(mem);
-    }
-    for (unsigned i = pending->len; i-- > 0;) {
-        AgeMemSlot *slot = &g_array_index(pending, AgeMemSlot, i);
-
-        if (slot->gpa >= start &&
-            int128_le(int128_make64(age_slot_end(slot)), end)) {
-            g_array_remove_index_fast(pending, i);
-        }
+    if (mem->pending || any_slot(mem->slots, start, end) ||
+        any_unserved(mem->slots, start, end)) {
+        begin_change(mem);
+        remove_range(mem, start, end);
     }
 }
 
@@ -152,6 +242,13 @@ static int compare_gpa(gconstpointer a, gconstpointer b)
     const AgeMemSlot *sa = a, *sb = b;
 
     return sa->gpa < sb->gpa ? -1 : sa->gpa > sb->gpa;
+}
+
+static int compare_unserved(gconstpointer a, gconstpointer b)
+{
+    const AgeUnserved *ua = a, *ub = b;
+
+    return ua->gpa < ub->gpa ? -1 : ua->gpa > ub->gpa;
 }
 
 /* Do both slots, which overlap, map a page of the overlap the same way? */
@@ -217,27 +314,58 @@ static void publish(AgeMemory *mem, AgeMemSlots *now)
     call_rcu(old, slots_free, rcu);
 }
 
+/*
+ * Whoever has memory of which nothing will ever be young should know.  Once is
+ * enough: guests move what they have around.  Less than a page is a device's
+ * buffer, and not worth the alarm.
+ */
+static void warn_unserved(const AgeMemSlots *slots)
+{
+    for (unsigned i = 0; i < slots->num_unserved; i++) {
+        const AgeUnserved *range = &slots->unserved[i];
+
+        if (range->size >= AGE_PAGE_SIZE) {
+            warn_report_once("age: accesses to memory at 0x%" HWADDR_PRIx
+                             " (%" PRIu64 " KiB) will not be seen: %s; "
+                             "query-age lists all that is not served",
+                             range->gpa, range->size / KiB, range->reason);
+        }
+    }
+}
+
+static AgeMemSlots *slots_from_pending(GArray *pending, GArray *unserved)
+{
+    AgeMemSlots *slots = slots_new(pending->len, unserved->len);
+
+    g_array_sort(pending, compare_gpa);
+    for (unsigned i = 0; i < slots->num; i++) {
+        slots->slot[i] = g_array_index(pending, AgeMemSlot, i);
+        memory_region_ref(slots->slot[i].mr);
+    }
+    g_array_sort(unserved, compare_unserved);
+    for (unsigned i = 0; i < slots->num_unserved; i++) {
+        slots->unserved[i] = g_array_index(unserved, AgeUnserved, i);
+    }
+    return slots;
+}
+
 static void age_commit(MemoryListener *listener)
 {
     AgeMemory *mem = container_of(listener, AgeMemory, listener);
     g_autoptr(GArray) pending = g_steal_pointer(&mem->pending);
+    g_autoptr(GArray) unserved = g_steal_pointer(&mem->pending_unserved);
     AgeMemSlots *now;
 
-    if (!pending) {
-        return;
+    if (pending) {
+        now = slots_from_pending(pending, unserved);
+        publish(mem, now);
+        warn_unserved(now);
     }
-    g_array_sort(pending, compare_gpa);
-    now = slots_new(pending->len);
-    for (unsigned i = 0; i < now->num; i++) {
-        now->slot[i] = g_array_index(pending, AgeMemSlot, i);
-        memory_region_ref(now->slot[i].mr);
-    }
-    publish(mem, now);
 }
 
 void age_memory_init(AgeMemory *mem, const char *name, AddressSpace *as)
 {
-    mem->slots = slots_new(0);
+    mem->slots = slots_new(0, 0);
     mem->listener = (MemoryListener) {
         .name = name,
         .priority = MEMORY_LISTENER_PRIORITY_ACCEL,
@@ -252,5 +380,6 @@ void age_memory_cleanup(AgeMemory *mem)
 {
     memory_listener_unregister(&mem->listener);
     g_clear_pointer(&mem->pending, g_array_unref);
-    publish(mem, slots_new(0));
+    g_clear_pointer(&mem->pending_unserved, g_array_unref);
+    publish(mem, slots_new(0, 0));
 }

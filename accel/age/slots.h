@@ -9,6 +9,7 @@
 
 #include "exec/memory.h"
 #include "qemu/rcu.h"
+#include "format.h"
 
 /**
  * AgeMemSlot: a range of guest-physical pages that host memory backs
@@ -33,17 +34,34 @@ typedef struct AgeMemSlot {
 } AgeMemSlot;
 
 /**
+ * AgeUnserved: a range of guest-physical memory that no slot can have
+ *
+ * @gpa: guest-physical address of its first byte
+ * @size: in bytes
+ * @reason: why, a static string
+ */
+typedef struct AgeUnserved {
+    hwaddr gpa;
+    uint64_t size;
+    const char *reason;
+} AgeUnserved;
+
+/**
  * AgeMemSlots: the slots of an address space at one time
  *
  * Never changes once it is published; a change publishes another one and
  * frees this one after a grace period.
  *
  * @num: number of slots
+ * @num_unserved: number of ranges without a slot
+ * @unserved: these ranges, by ascending @gpa, behind the slots
  * @slot: the slots, by ascending @gpa; they do not overlap
  */
 typedef struct AgeMemSlots {
     struct rcu_head rcu;
     unsigned num;
+    unsigned num_unserved;
+    AgeUnserved *unserved;
     AgeMemSlot slot[];
 } AgeMemSlots;
 
@@ -55,6 +73,7 @@ typedef struct AgeMemory AgeMemory;
  * @listener: hears of changes, with the BQL held
  * @slots: the current slots; read with age_memory_slots()
  * @pending: the slots to be, inside a transaction that changes them
+ * @pending_unserved: what no slot can have by then
  * @gpa_limit: slots end at this guest-physical address at most
  * @unmapped: called for each range whose pages are gone, or are others now,
  *     after the slots that tell so were published
@@ -63,6 +82,7 @@ struct AgeMemory {
     MemoryListener listener;
     AgeMemSlots *slots;
     GArray *pending;
+    GArray *pending_unserved;
     hwaddr gpa_limit;
     void (*unmapped)(AgeMemory *mem, hwaddr start, hwaddr end);
 };
@@ -112,9 +132,26 @@ const AgeMemSlot *age_slots_find(const AgeMemSlots *slots, hwaddr gpa);
  */
 unsigned age_slots_lower_bound(const AgeMemSlots *slots, hwaddr gpa);
 
+/**
+ * age_slot_leaf_height: the tallest leaf that can map a part of a slot
+ * @slot: the slot
+ * @max: the tallest that is wanted
+ */
+int age_slot_leaf_height(const AgeMemSlot *slot, int max);
+
 static inline hwaddr age_slot_end(const AgeMemSlot *slot)
 {
     return slot->gpa + slot->size;
+}
+
+/* Can one leaf of @height map what @slot has from @base on, with its size? */
+static inline bool age_slot_has_leaf(const AgeMemSlot *slot, hwaddr base,
+                                     int height)
+{
+    uint64_t size = age_height_size(height);
+
+    return base >= slot->gpa && base + size <= age_slot_end(slot) &&
+           QEMU_IS_ALIGNED(slot->hva - slot->gpa, size);
 }
 
 #endif /* ACCEL_AGE_SLOTS_H */

@@ -23,11 +23,8 @@ static int leaf_height(const AgePageTable *pt, const AgeMemSlot *slot,
     int height;
 
     for (height = pt->leaf_height; height > 0; height--) {
-        uint64_t size = age_height_size(height);
-        hwaddr base = ROUND_DOWN(gpa, size);
-
-        if (base >= slot->gpa && base + size <= age_slot_end(slot) &&
-            QEMU_IS_ALIGNED(slot->hva - slot->gpa, size)) {
+        if (age_slot_has_leaf(slot, ROUND_DOWN(gpa, age_height_size(height)),
+                              height)) {
             break;
         }
     }
