@@ -1,9 +1,9 @@
 /*
  * Loads of the machine's state
  *
- * A snapshot that is loaded, or a guest that comes by migration, has memory that
- * was not accessed through our tables.  What was accessed before is of a past
- * that did not happen.
+ * A snapshot that is loaded, or a guest that comes by migration, has memory
+ * that was not accessed through our tables.  What was accessed before is of a
+ * past that did not happen.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */

@@ -18,8 +18,8 @@ void age_load_init(void);
  * age_generation: how often the memory of the guest became another
  *
  * Begins with 1, and changes with each load of the machine's state, once all
- * that was accessed before it is forgotten.  What is found after it was read was
- * accessed in that generation or in a later one.
+ * that was accessed before it is forgotten.  What is found after it was read
+ * was accessed in that generation or in a later one.
  *
  * Context: any thread.
  */

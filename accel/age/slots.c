@@ -14,8 +14,8 @@
 /* Why memory has no slot */
 static const char not_whole[] = "it is less than a page";
 static const char not_aligned[] =
-    "its guest-physical and host addresses differ within a page, so that no page"
-    " of the guest's is one of the host's";
+    "its guest-physical and host addresses differ within a page, so that no "
+    "page of the guest's is one of the host's";
 static const char not_translated[] =
     "it is beyond the guest-physical addresses that the page tables translate";
 

@@ -100,7 +100,7 @@ static AgeGuest *start(AgeDev *d)
     return d->g;
 }
 
-/* The snapshot is of a machine that runs, and so it runs when that is loaded. */
+/* The snapshot is of a machine that runs, which so runs when it is loaded. */
 static void test_past(void)
 {
     AgeDev d = {};

@@ -262,7 +262,8 @@ static void check_hmp_info(AgeGuest *g, const char *hw_ad, const char *refused)
     g_autofree char *text = qtest_hmp(g->qts, "info age");
     g_autofree char *want = g_strdup_printf(
         "format: %s, 4 levels\r\nleaves: 4k at most\r\nhw-ad: %s\r\n"
-        "flush: none\r\n%sgeneration: 1\r\nslots:\r\n", age_arch()->format, hw_ad, refused);
+        "flush: none\r\n%sgeneration: 1\r\nslots:\r\n", age_arch()->format,
+        hw_ad, refused);
     g_autofree char *counter = g_strdup_printf(
         "  cleared          %" PRIu64 "\r\n", age_counter(g->qts, "cleared"));
     g_autofree char *line = NULL;
