@@ -90,7 +90,8 @@ static int age_init_machine(MachineState *ms)
     mmu->flush = age_vcpu_request_flush;
     mmu->flush_later = age_vcpu_request_flush_later;
     mmu->leaf_height = age_state.page_size;
-    age_mmu_init(mmu, "age");
+    /* It comes before all devices, so the name is free. */
+    age_mmu_init(mmu, "age", &error_abort);
     age_load_init();
     age_allowed = true;
     /* Its properties can be reached at /machine/age then. */

@@ -34,7 +34,10 @@ AgeDMA *age_dma_new(const char *name, AddressSpace *as, Error **errp)
     dma = g_new0(AgeDMA, 1);
     dma->mmu.fmt = fmt;
     fmt->geometry(fmt->max_gpa_bits, 0, &dma->mmu.geo);
-    age_mmu_init(&dma->mmu, name);
+    if (!age_mmu_init(&dma->mmu, name, errp)) {
+        g_free(dma);
+        return NULL;
+    }
     dma->bus = as;
     dma->walker.space[0] = age_mmu_add_space(&dma->mmu, g_strdup("dma"),
                                              &address_space_memory);

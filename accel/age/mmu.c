@@ -236,13 +236,18 @@ static const AgeNotifierOps mmu_notifier_ops = {
     .release = mmu_release,
 };
 
-void age_mmu_init(AgeMMU *mmu, const char *name)
+bool age_mmu_init(AgeMMU *mmu, const char *name, Error **errp)
 {
     age_mmu_lock_init(&mmu->lock);
     g_mutex_init(&mmu->zap_lock);
     mmu->notifier.ops = &mmu_notifier_ops;
     mmu->notifier.block = age_height_size(mmu->leaf_height);
-    age_notifier_register(&mmu->notifier, name);
+    if (age_notifier_register(&mmu->notifier, name, errp)) {
+        return true;
+    }
+    g_mutex_clear(&mmu->zap_lock);
+    g_rw_lock_clear(&mmu->lock);
+    return false;
 }
 
 /*

@@ -92,11 +92,13 @@ static inline const AgeFormat *age_mmu_format(const AgeMMU *mmu)
 /**
  * age_mmu_init: an MMU without address spaces, subscribed to the chain
  * @mmu: with @fmt, @flush and @leaf_height filled in
- * @name: how results call it
+ * @name: how answers call it
+ * @errp: set if they call another MMU so
  *
+ * Returns: whether it was subscribed; if not, there is nothing to clean up.
  * Context: BQL held.
  */
-void age_mmu_init(AgeMMU *mmu, const char *name);
+bool age_mmu_init(AgeMMU *mmu, const char *name, Error **errp);
 
 /**
  * age_mmu_add_space: give an MMU one more root

@@ -7,6 +7,7 @@
 #include "qemu/osdep.h"
 #include "qemu/rcu.h"
 #include "qemu/rcu_queue.h"
+#include "qapi/error.h"
 #include "system/age.h"
 #include "format.h"
 #include "trace.h"
@@ -15,10 +16,20 @@
 static QLIST_HEAD(, AgeNotifier) notifiers =
     QLIST_HEAD_INITIALIZER(notifiers);
 
-void age_notifier_register(AgeNotifier *n, const char *name)
+bool age_notifier_register(AgeNotifier *n, const char *name, Error **errp)
 {
+    AgeNotifier *other;
+
+    QLIST_FOREACH(other, &notifiers, next) {
+        if (g_str_equal(other->name, name)) {
+            error_setg(errp, "another secondary MMU is named '%s' in answers"
+                       " to harvests: choose another id", name);
+            return false;
+        }
+    }
     n->name = g_strdup(name);
     QLIST_INSERT_HEAD_RCU(&notifiers, n, next);
+    return true;
 }
 
 /* RCU callbacks run with the BQL held. */

@@ -114,9 +114,10 @@ static void age_device_reset_hold(Object *obj, ResetType type)
 
 static bool create_mmu(AgeDevice *s, Error **errp)
 {
-    DeviceState *dev = DEVICE(s);
+    g_autofree char *path = object_get_canonical_path(OBJECT(s));
 
-    s->engine.mmu = age_dma_new(dev->id ?: TYPE_AGE_DEVICE,
+    /* No id looks like a path. */
+    s->engine.mmu = age_dma_new(DEVICE(s)->id ?: path,
                                 pci_get_address_space(PCI_DEVICE(s)), errp);
     if (!s->engine.mmu) {
         return false;

@@ -20,7 +20,8 @@ typedef struct AgeDMA AgeDMA;
  * age_dma_new: an MMU for a device, subscribed to the chain
  * @name: how answers call it; copied
  * @as: the address space of its DMA, which must live until age_dma_free().
- * @errp: set if there is no table format for the guest's architecture
+ * @errp: set if there is no table format for the guest's architecture, or if
+ *     answers call another MMU by that name
  *
  * Returns: NULL on error.
  * Context: BQL held.

@@ -115,7 +115,7 @@ typedef struct AgeNotifierOps {
  *
  * @rcu: for its release
  * @ops: what it can do
- * @name: how answers call it
+ * @name: how answers call it, and no other
  * @block: bytes of the largest piece of memory that has one flag for all its
  *     pages, a power of two; 0 if each has its own.  Such pieces are aligned
  *     to their size in host-virtual addresses
@@ -158,10 +158,12 @@ typedef void AgeAnswered(void *opaque, const char *name, AgeHow how,
  * age_notifier_register: subscribe to the chain
  * @n: the subscription, with @ops and @block filled in
  * @name: how answers call it; copied
+ * @errp: set if answers call another one so
  *
+ * Returns: whether it was subscribed.
  * Context: BQL held.  Harvests may be under way; they see it or not.
  */
-void age_notifier_register(AgeNotifier *n, const char *name);
+bool age_notifier_register(AgeNotifier *n, const char *name, Error **errp);
 
 /**
  * age_notifier_unregister: leave the chain

@@ -11,6 +11,7 @@
 #include "qemu/units.h"
 #include "qobject/qlist.h"
 #include "age/device.h"
+#include "age/hotplug.h"
 #include "age/qmp.h"
 
 /* Pages that random steps are in */
@@ -307,6 +308,57 @@ static void test_answers(const void *args)
     age_dev_quit(d);
 }
 
+/* Devices without an id: each answers for itself, and by another name. */
+static void test_no_ids(const void *args)
+{
+    static const char *const names[] = {
+        "/machine/peripheral-anon/device[0]",
+        "/machine/peripheral-anon/device[1]",
+        "age",
+    };
+    AgeDev *d = age_dev_start("-device age-device,addr=4"
+                              " -device age-device,addr=5");
+    g_autoptr(QDict) result = NULL;
+    QDict *range;
+
+    age_dev_setup(d, AGE_DEVICE_COMMAND_READ, d->memory, AGE_PAGE, 5);
+    age_dev_do(d);
+    qtest_qmp_assert_success(d->qts, "{ 'execute': 'qom-set', 'arguments': {"
+                             " 'path': %s, 'value': false,"
+                             " 'property': 'test-clear-young' } }", names[0]);
+    result = harvest(d, "{}");
+    for (unsigned i = 0; i < G_N_ELEMENTS(names); i++) {
+        g_assert_cmpstr(qdict_get_str(answer_of(result, names[i]), "how"), ==,
+                        i == 0 ? "refused" : "bitmap");
+    }
+    range = qobject_to(QDict, qlist_peek(qdict_get_qlist(result, "ranges")));
+    g_assert_cmpuint(qlist_size(qdict_get_qlist(range, "answers")), ==, 3);
+    age_dev_quit(d);
+}
+
+/* An id that others answer by is refused, and nothing stays behind. */
+static void test_bad_id(const void *args)
+{
+    const AgeHotplug *p = age_hotplug_port();
+    AgeDev *d = age_dev_start_on(p->machine, p->args);
+
+    p->prepare(d);
+    for (unsigned i = 0; i < 3; i++) {
+        g_autoptr(QDict) error = qtest_qmp_assert_failure_ref(
+            d->qts, "{ 'execute': 'device_add', 'arguments': {"
+            " 'driver': 'age-device', 'id': 'age', 'bus': %s } }", p->bus);
+
+        g_assert_cmpstr(qdict_get_str(error, "desc"), ==, "another secondary"
+                        " MMU is named 'age' in answers to harvests:"
+                        " choose another id");
+    }
+    age_hotplug_plug(d, p, true);
+    age_dev_setup(d, AGE_DEVICE_COMMAND_READ, d->memory, AGE_PAGE, 5);
+    age_dev_do(d);
+    check_answer(d, "{}", "bitmap", 0);
+    age_dev_quit(d);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -316,5 +368,7 @@ int main(int argc, char **argv)
     age_dev_add_test("sizes", test_sizes);
     age_dev_add_test("overlap", test_overlap);
     age_dev_add_test("answers", test_answers);
+    qtest_add_data_func("age/device/no-ids", NULL, test_no_ids);
+    qtest_add_data_func("age/device/bad-id", NULL, test_bad_id);
     return g_test_run();
 }

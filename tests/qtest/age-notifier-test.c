@@ -8,6 +8,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/rcu.h"
+#include "qapi/error.h"
 #include "system/age.h"
 
 #define START   0x7f0000000000ULL
@@ -130,7 +131,7 @@ static void subscribe(Mmu *m, const AgeNotifierOps *ops, const char *name,
                       bool young)
 {
     *m = (Mmu) { .n.ops = ops, .name = name, .young = young };
-    age_notifier_register(&m->n, name);
+    age_notifier_register(&m->n, name, &error_abort);
 }
 
 /* The calls since the last time must be @want. */
@@ -353,6 +354,33 @@ static void test_release(void)
     check_calls("a:release");
 }
 
+/* A name is had once, and can be had again as soon as it is given up. */
+static void test_names(void)
+{
+    Mmu a, b, other = { .n.ops = &all_ops, .name = "other" };
+    Error *err = NULL;
+
+    subscribe(&a, &all_ops, "a", false);
+    subscribe(&b, &all_ops, "b", false);
+    g_assert(!age_notifier_register(&other.n, "a", &err));
+    g_assert_cmpstr(error_get_pretty(err), ==, "another secondary MMU is named"
+                    " 'a' in answers to harvests: choose another id");
+    error_free(err);
+    /* It is not asked. */
+    g_assert(!age_test_young(START, END));
+    check_calls("b:test a:test");
+    rcu_read_lock();
+    age_notifier_unregister(&a.n);
+    g_assert(age_notifier_register(&other.n, "a", &error_abort));
+    rcu_read_unlock();
+    drain_call_rcu();
+    check_calls("a:release");
+    unsubscribe(&b);
+    age_notifier_unregister(&other.n);
+    drain_call_rcu();
+    check_calls("other:release");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -368,5 +396,6 @@ int main(int argc, char **argv)
     g_test_add_func("/age/notifier/discarded", test_discarded);
     g_test_add_func("/age/notifier/no-ops", test_no_ops);
     g_test_add_func("/age/notifier/release", test_release);
+    g_test_add_func("/age/notifier/names", test_names);
     return g_test_run();
 }

@@ -19,6 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+typedef struct Error Error;
+
 #define container_of(ptr, type, member) \
     ((type *)((char *)(ptr) - offsetof(type, member)))
 
