@@ -54,6 +54,36 @@ static void test_stop(const void *args)
     age_dev_quit(d);
 }
 
+/*
+ * The guest stops a job, and the machine stops at the same time: the job has
+ * ended or is about to, without an interrupt before the machine goes on.
+ */
+static void test_stop_both(const void *args)
+{
+    AgeDev *d = age_dev_start(args);
+
+    age_guest_cont(d->g);
+    for (unsigned i = 0; i < 30; i++) {
+        uint64_t status, causes;
+
+        age_dev_go_endless(d);
+        age_dev_set(d, AGE_DEVICE_CONTROL, AGE_DEVICE_CONTROL_STOP);
+        age_guest_stop(d->g);
+        status = age_dev_get(d, AGE_DEVICE_STATUS);
+        causes = age_dev_get(d, AGE_DEVICE_IRQ_STATUS);
+        g_assert_cmphex(status & ~AGE_DEVICE_STATUS_BUSY, ==,
+                        AGE_DEVICE_STATUS_STOPPED);
+        g_assert_cmphex(causes, ==, status & AGE_DEVICE_STATUS_BUSY ? 0 :
+                        AGE_DEVICE_IRQ_DONE);
+        age_guest_cont(d->g);
+        g_assert_cmphex(age_dev_wait(d), ==, AGE_DEVICE_STATUS_STOPPED);
+        g_assert_cmphex(age_dev_get(d, AGE_DEVICE_IRQ_STATUS), ==,
+                        AGE_DEVICE_IRQ_DONE);
+        age_dev_set(d, AGE_DEVICE_IRQ_STATUS, AGE_DEVICE_IRQ_ALL);
+    }
+    age_dev_quit(d);
+}
+
 /* Is its MMU on the chain? */
 static bool answers(AgeDev *d)
 {
@@ -126,6 +156,7 @@ int main(int argc, char **argv)
 
     age_dev_add_test("reset", test_reset);
     age_dev_add_test("stop", test_stop);
+    age_dev_add_test("stop-both", test_stop_both);
     for (const AgeHotplug *p = age_hotplugs(); p->name; p++) {
         add_unplug(p);
     }
