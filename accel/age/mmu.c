@@ -246,7 +246,7 @@ bool age_mmu_init(AgeMMU *mmu, const char *name, Error **errp)
         return true;
     }
     g_mutex_clear(&mmu->zap_lock);
-    g_rw_lock_clear(&mmu->lock);
+    age_mmu_lock_destroy(&mmu->lock);
     return false;
 }
 
