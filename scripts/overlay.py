@@ -39,7 +39,7 @@ FILES = [
     'include/system/age*.h',
     'qapi/age.json',
     'tests/qtest/age-*.[ch]',
-    'tests/qtest/fuzz/age_*.c',
+    'tests/qtest/fuzz/age_*.[ch]',
 ]
 
 # What was added to a tree is written down there: revert has to take out the
@@ -163,7 +163,7 @@ HOOKS = [
     Hook('tests/qtest/fuzz/meson.build', 'after',
          "specific_fuzz_ss.add(files('generic_fuzz.c'))",
          "specific_fuzz_ss.add(when: 'CONFIG_AGE_DEVICE',"
-         " if_true: files('age_device_fuzz.c'))",
+         " if_true: files('age_device_fuzz.c', 'age_iommu_fuzz.c'))",
          'tests/qtest/fuzz/age_device_fuzz.c hw/age-device/meson.build'),
     Hook('docs/system/index.rst', 'after', '   replay',
          '   age', 'docs/system/age.rst'),

@@ -1,5 +1,5 @@
 /*
- * Fuzzing targets: age-device, without and with its worker
+ * Fuzzing targets: age-device, without and with its worker, and behind an IOMMU
  *
  * What a hostile guest can do to it, and what happens to devices beside that:
  * harvests, stops of the machine, migration of a state that somebody made up,
@@ -24,6 +24,7 @@
 #include "migration/qemu-file.h"
 #include "migration/vmstate.h"
 #include "system/age.h"
+#include "age_iommu_fuzz.h"
 #include "fuzz.h"
 
 #ifdef TARGET_AARCH64
@@ -38,6 +39,7 @@
 #define BARS        0xe0000000ULL
 #endif
 
+#define DEVFN       PCI_DEVFN(4, 0)
 #define RAM_SIZE    (16 * MiB)
 #define RAM_PAGES   (RAM_SIZE / 4096)
 #define MSIX_BAR    (BARS + AGE_DEVICE_BAR_SIZE)
@@ -50,7 +52,20 @@ typedef struct QEMU_PACKED Action {
     uint64_t value;
 } Action;
 
-static bool worker;
+/**
+ * Variant: what makes one target another
+ *
+ * @worker: property of the device
+ * @machine: properties of the machine
+ * @args: further arguments of QEMU
+ */
+typedef struct Variant {
+    bool worker;
+    const char *machine;
+    const char *args;
+} Variant;
+
+static const Variant *variant;
 static AgeDevice *device;
 
 /* A value that is worth a try: the fuzzer won't guess most of these. */
@@ -99,8 +114,8 @@ static void plug(void)
     Object *bus = object_resolve_path_type("", TYPE_PCIE_BUS, NULL);
     DeviceState *dev = qdev_new(TYPE_AGE_DEVICE);
 
-    qdev_prop_set_int32(dev, "addr", PCI_DEVFN(4, 0));
-    qdev_prop_set_bit(dev, "worker", worker);
+    qdev_prop_set_int32(dev, "addr", DEVFN);
+    qdev_prop_set_bit(dev, "worker", variant->worker);
     qdev_realize_and_unref(dev, BUS(bus), &error_abort);
     device = AGE_DEVICE(dev);
     enable();
@@ -189,6 +204,31 @@ static void op_msix(const Action *a)
                         bytes, sizeof(bytes));
     config_write(PCI_DEVICE(device)->msix_cap + PCI_MSIX_FLAGS,
                  PCI_MSIX_FLAGS_ENABLE, 2);
+}
+
+/* The IOMMU; where there is none, nothing is done to what is there instead. */
+
+static void op_iommu(const Action *a)
+{
+    switch (variant->machine ? a->where % 8 : 7) {
+    case 0:
+    case 1:
+    case 2:
+        age_fuzz_iommu_on(RAM_BASE, DEVFN, a->value);
+        break;
+    case 3:
+        age_fuzz_iommu_off();
+        break;
+    case 4:
+        age_fuzz_iommu_flush(RAM_BASE);
+        break;
+    case 5:
+    case 6:
+        age_fuzz_iommu_write(a->where / 8, value_of(a));
+        break;
+    default:
+        break;
+    }
 }
 
 /* Actions of others */
@@ -309,6 +349,7 @@ static void (*const ops[])(const Action *a) = {
     op_write, op_write, op_write, op_write, op_write_some, op_read, op_start,
     op_start, op_loop, op_msix, op_config, op_reset, op_machine, op_young,
     op_harvest, op_unplug, op_migrate, op_job, op_job, op_loop,
+    op_iommu, op_iommu,
 };
 
 /*
@@ -326,9 +367,21 @@ static void finish(void)
     }
 }
 
+/* The IOMMU is on to begin with: mapped as the input's first bytes say. */
+static void start_iommu(const unsigned char *data, size_t size)
+{
+    uint64_t seed = 0;
+
+    memcpy(&seed, data, MIN(size, sizeof(seed)));
+    age_fuzz_iommu_on(RAM_BASE, DEVFN, seed);
+}
+
 static void fuzz(QTestState *s, const unsigned char *data, size_t size)
 {
     enable();
+    if (variant->machine) {
+        start_iommu(data, size);
+    }
     for (; size >= sizeof(Action); size -= sizeof(Action)) {
         Action a;
 
@@ -355,30 +408,43 @@ static GString *command_line(FuzzTarget *t)
 {
     GString *line = g_string_new(TARGET_NAME);
 
-    worker = t->opaque != NULL;
+    variant = t->opaque;
     g_string_append_printf(line, " -accel qtest -nodefaults -display none"
-                           " -m %u -machine " MACHINE,
-                           (unsigned)(RAM_SIZE / MiB));
+                           " -m %u%s -machine " MACHINE "%s",
+                           (unsigned)(RAM_SIZE / MiB), variant->args,
+                           variant->machine ?: "");
     return line;
+}
+
+static Variant plain = { .args = "" };
+static Variant with_worker = { .worker = true, .args = "" };
+static Variant with_iommu = {
+    .worker = true,
+    .machine = AGE_FUZZ_IOMMU_MACHINE,
+    .args = AGE_FUZZ_IOMMU_DEVICE,
+};
+
+static void register_target(const char *name, const char *description,
+                            Variant *v)
+{
+    fuzz_add_target(&(FuzzTarget) {
+        .name = name,
+        .description = description,
+        .get_init_cmdline = command_line,
+        .pre_fuzz = pre_fuzz,
+        .fuzz = fuzz,
+        .opaque = v,
+    });
 }
 
 static void register_targets(void)
 {
-    fuzz_add_target(&(FuzzTarget) {
-        .name = "age-device",
-        .description = "age-device and what happens beside it",
-        .get_init_cmdline = command_line,
-        .pre_fuzz = pre_fuzz,
-        .fuzz = fuzz,
-    });
-    fuzz_add_target(&(FuzzTarget) {
-        .name = "age-device-worker",
-        .description = "the same with worker=on",
-        .get_init_cmdline = command_line,
-        .pre_fuzz = pre_fuzz,
-        .fuzz = fuzz,
-        .opaque = &worker,
-    });
+    register_target("age-device", "age-device and what happens beside it",
+                    &plain);
+    register_target("age-device-worker", "the same with worker=on",
+                    &with_worker);
+    register_target("age-device-iommu", "the same behind an IOMMU",
+                    &with_iommu);
 }
 
 fuzz_target_init(register_targets);
