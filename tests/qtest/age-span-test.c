@@ -260,10 +260,14 @@ static void test_hmp_runs(void)
 static void check_hmp_info(AgeGuest *g, const char *hw_ad, const char *refused)
 {
     g_autofree char *text = qtest_hmp(g->qts, "info age");
+    g_autoptr(QDict) info = age_query(g->qts);
+    /* Without hardware that sets flags there is none that does so in tables. */
+    g_autofree char *haft = g_strdup_printf("haft: %s\r\n", hw_ad);
     g_autofree char *want = g_strdup_printf(
-        "format: %s, 4 levels\r\nleaves: 4k at most\r\nhw-ad: %s\r\n"
-        "flush: none\r\n%sgeneration: 1\r\nslots:\r\n", age_arch()->format,
-        hw_ad, refused);
+        "format: %s, 4 levels for %" PRIi64 " bits\r\nleaves: 4k at most\r\n"
+        "hw-ad: %s\r\n%sflush: none\r\n%sgeneration: 1\r\nslots:\r\n",
+        age_arch()->format, qdict_get_int(info, "gpa-bits"), hw_ad,
+        age_is_x86() ? "" : haft, refused);
     g_autofree char *counter = g_strdup_printf(
         "  cleared          %" PRIu64 "\r\n", age_counter(g->qts, "cleared"));
     g_autofree char *line = NULL;
