@@ -296,14 +296,15 @@ class OverlayTest(unittest.TestCase):
 class HostsTest(unittest.TestCase):
     """What goes into all builds, for hosts without the accelerator too."""
 
-    def test_commands(self):
-        """Commands are there only if what carries them out is."""
+    def test_schema(self):
+        """Commands are there only if what carries them out is, and types."""
         text = (ROOT / 'qapi/age.json').read_text(encoding='utf-8')
-        commands = re.findall(r"^\{ 'command':.*?\}$(?=\n\n|\n?\Z)", text,
-                              re.MULTILINE | re.DOTALL)
-        self.assertEqual(len(commands), text.count("{ 'command':"))
-        for command in commands:
-            self.assertIn("'if': 'CONFIG_AGE'", command)
+        found = re.findall(r"^\{ '\w+':.*?\}$(?=\n\n|\n?\Z)", text,
+                           re.MULTILINE | re.DOTALL)
+        self.assertEqual(len(found), len(re.findall(r"^\{", text,
+                                                    re.MULTILINE)))
+        for definition in found:
+            self.assertIn("'if': 'CONFIG_AGE'", definition)
 
     def test_tables_of_the_monitor(self):
         """So are the lines of tables that all builds have."""
