@@ -12,8 +12,8 @@
 #include "qemu/osdep.h"
 #include <stdio.h>
 #include <time.h>
-#include "bitrange.h"
-#include "harvest.h"
+#include "accel/age/pt/bitrange.h"
+#include "accel/age/pt/harvest.h"
 
 #define GIB         (1ULL << 30)
 #define REGION      (1ULL << 21)

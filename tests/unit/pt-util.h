@@ -10,8 +10,8 @@
 #define TESTS_UNIT_PT_UTIL_H
 
 #include "qemu/thread.h"
-#include "ptable.h"
-#include "reaper.h"
+#include "accel/age/pt/ptable.h"
+#include "accel/age/pt/reaper.h"
 
 /**
  * Gate: holds the reaper up, for as long as it is closed

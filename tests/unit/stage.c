@@ -6,7 +6,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/rcu.h"
-#include "harvest.h"
+#include "accel/age/pt/harvest.h"
 #include "stage.h"
 
 void stage_setup(void *opaque)

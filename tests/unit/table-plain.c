@@ -1,7 +1,7 @@
 /*
  * Memory for table pages, for the sanitizers
  *
- * Stands in for accel/age/table-pool.c, which reuses tables behind the back
+ * Stands in for accel/age/pt/table-pool.c, which reuses tables behind the back
  * of AddressSanitizer and ThreadSanitizer.  Here each table is an allocation
  * of its own, so that a use after the free is seen.
  *
@@ -10,8 +10,8 @@
 
 #include "qemu/osdep.h"
 #include "qemu/memalign.h"
-#include "format.h"
-#include "table-pool.h"
+#include "accel/age/pt/format.h"
+#include "accel/age/pt/table-pool.h"
 
 uint64_t *age_table_alloc(void)
 {

@@ -5,7 +5,7 @@
  */
 
 #include "qemu/osdep.h"
-#include "bitrange.h"
+#include "accel/age/pt/bitrange.h"
 
 #define MAX_POS     130
 #define MAX_LEN     200

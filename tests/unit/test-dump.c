@@ -5,7 +5,7 @@
  */
 
 #include "qemu/osdep.h"
-#include "dump.h"
+#include "accel/age/pt/dump.h"
 #include "pt-util.h"
 
 #define PAGE    4096ULL

@@ -9,7 +9,7 @@
  */
 
 #include "qemu/osdep.h"
-#include "format.h"
+#include "accel/age/pt/format.h"
 
 #define EPT     (&age_format_ept)
 #define S2      (&age_format_stage2)

@@ -5,7 +5,7 @@
  */
 
 #include "qemu/osdep.h"
-#include "harvest.h"
+#include "accel/age/pt/harvest.h"
 #include "pt-util.h"
 
 #define PAGE        4096ULL

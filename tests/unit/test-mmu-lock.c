@@ -8,7 +8,7 @@
 #include "qemu/osdep.h"
 #include <pthread.h>
 #include "qemu/atomic.h"
-#include "mmu-lock.h"
+#include "accel/age/mmu/mmu-lock.h"
 
 #define READERS     8
 #define ROUNDS      200

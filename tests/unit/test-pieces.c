@@ -5,8 +5,8 @@
  */
 
 #include "qemu/osdep.h"
-#include "format.h"
-#include "pieces.h"
+#include "accel/age/pt/format.h"
+#include "accel/age/mmu/pieces.h"
 
 #define PAGES       64
 #define MAX_PIECES  8

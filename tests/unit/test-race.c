@@ -12,7 +12,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
-#include "harvest.h"
+#include "accel/age/pt/harvest.h"
 #include "pt-util.h"
 
 #define PAGE        4096ULL

@@ -1,0 +1,215 @@
+/*
+ * Second-stage page table: a radix tree of entries in an AgeFormat
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#ifndef ACCEL_AGE_PT_PTABLE_H
+#define ACCEL_AGE_PT_PTABLE_H
+
+#include "qemu/atomic.h"
+#include "format.h"
+
+/**
+ * AgePageTable: a table and what was counted about it
+ *
+ * Who may do what at the same time:
+ *
+ * - Any number of walkers (age_pt_walk(), age_pt_map(), age_pt_remap(),
+ *   age_pt_mark()) and harvesters (harvest.h), in RCU read-side critical
+ *   sections, without a lock.  An entry changes by one atomic operation: from
+ *   zero by cmpxchg when it is installed, its accessed and dirty flags by
+ *   cmpxchg when they are set, by an atomic AND (or cmpxchg) when they are
+ *   cleared, to zero by cmpxchg when it is zapped, or by a store if it is a
+ *   table.
+ * - One caller of age_pt_zap() at a time.
+ *
+ * A table that was unhooked is freed after a grace period, so whoever still
+ * walks in it does no harm: what it installs or sets there is gone with it.
+ * That is done by the reaper (reaper.h), as it takes time with the size of the
+ * tree, and RCU callbacks run with the BQL held.
+ *
+ * @fmt: format of the entries, which may change to another one of the same
+ *     architecture: read it by age_pt_format(), once for what belongs together
+ * @geo: how much it translates, and height and width of the root
+ * @leaf_height: height of the tallest leaf to install
+ * @root: the root table or tables
+ * @seq: changes whenever mappings go; see age_pt_zap()
+ * @tables: tables in use, by height
+ * @zapped: young leaves that were zapped with their flag set.  Those in an
+ *     unhooked table count when it is freed, since a walker may still be in it
+ * @inherited: leaves that were born young because a young block was split
+ */
+typedef struct AgePageTable {
+    const AgeFormat *fmt;
+    AgeGeometry geo;
+    int leaf_height;
+    uint64_t *root;
+    uint64_t seq;
+    uint64_t tables[AGE_MAX_HEIGHT + 1];
+    uint64_t zapped;
+    uint64_t inherited;
+} AgePageTable;
+
+/**
+ * AgePath: the entries that a walk went through
+ *
+ * @entry: pointers to them, by height; valid from the root's height down to
+ *     @height, and only in the RCU read-side critical section of the walk
+ * @height: where the walk ended, at a leaf or at an entry that is not present
+ */
+typedef struct AgePath {
+    uint64_t *entry[AGE_MAX_HEIGHT + 1];
+    int height;
+} AgePath;
+
+/**
+ * age_pt_init: make an empty table
+ * @pt: the table
+ * @fmt: format of its entries
+ * @geo: its shape, from @fmt->geometry()
+ * @leaf_height: height of the tallest leaf that may be installed
+ */
+void age_pt_init(AgePageTable *pt, const AgeFormat *fmt,
+                 const AgeGeometry *geo, int leaf_height);
+
+/**
+ * age_pt_destroy: free all of a table
+ * @pt: the table.  Its last user is gone, and what every age_pt_zap() unhooked
+ *     is freed: have an RCU callback of the owner ask the reaper for this
+ *
+ * Context: takes time with the size of the table, so no lock may be held.
+ */
+void age_pt_destroy(AgePageTable *pt);
+
+/**
+ * age_pt_format: the format of the entries, as of now
+ * @pt: the table
+ */
+static inline const AgeFormat *age_pt_format(const AgePageTable *pt)
+{
+    return qatomic_read(&pt->fmt);
+}
+
+/**
+ * age_pt_read_seq: the sequence number that tells whether mappings went
+ * @pt: the table
+ *
+ * Whoever keeps a pointer to a table beyond its RCU read-side critical
+ * section must read this first, remember it, and compare before use.
+ */
+static inline uint64_t age_pt_read_seq(const AgePageTable *pt)
+{
+    return qatomic_load_acquire(&pt->seq);
+}
+
+/**
+ * age_pt_walk: follow @gpa as far as entries are present
+ * @pt: the table
+ * @gpa: guest-physical address, below 2^@pt->geo.gpa_bits
+ * @path: the entries on the way
+ *
+ * Returns: the last entry, a leaf or zero.
+ * Context: RCU read-side critical section.
+ */
+uint64_t age_pt_walk(const AgePageTable *pt, uint64_t gpa, AgePath *path);
+
+/**
+ * age_pt_index_of: number of an entry in its table
+ * @pt: the table
+ * @ptr: the entry
+ * @height: height of its table
+ */
+static inline unsigned age_pt_index_of(const AgePageTable *pt,
+                                       const uint64_t *ptr, int height)
+{
+    if (height == pt->geo.root_height) {
+        return ptr - pt->root;
+    }
+    return (uintptr_t)ptr / sizeof(*ptr) % AGE_TABLE_ENTRIES;
+}
+
+/**
+ * age_pt_map: install a leaf where none is
+ * @pt: the table
+ * @gpa: guest-physical address
+ * @leaf: the new entry, from age_make_leaf() with @height
+ * @height: height of the leaf
+ * @path: the entries on the way, as from age_pt_walk()
+ *
+ * Tables on the way are made as needed.  Somebody else may be first, with
+ * this leaf or another one: the caller must look at what is returned.
+ *
+ * Returns: the leaf that is now there.  It can be zero if it was zapped
+ *     meanwhile, and a leaf of another height if one was there.
+ * Context: RCU read-side critical section.
+ */
+uint64_t age_pt_map(AgePageTable *pt, uint64_t gpa, uint64_t leaf, int height,
+                    AgePath *path);
+
+/**
+ * age_pt_remap: give a leaf that was mapped in error what it should have
+ * @pt: the table
+ * @path: the way to it, as from age_pt_map()
+ * @from: the leaf that is there, as age_pt_map() returned it
+ * @to: the one that it should be, of the same height; 0 to zap it
+ *
+ * Does nothing if another leaf is there by now.  The accessed flag, and the
+ * dirty flag where @to is writable, are kept: another walker may have set them.
+ * If the leaf was split meanwhile, its parts are zapped instead, whoever made
+ * them: whatever was right among them will be mapped again.
+ *
+ * Context: RCU read-side critical section.
+ */
+void age_pt_remap(AgePageTable *pt, const AgePath *path, uint64_t from,
+                  uint64_t to);
+
+/**
+ * AgeMarked: what age_pt_mark() changed
+ *
+ * @present: the leaf was there, and its flags are now set.  Else it was
+ *     zapped, split, or made read-only before a store: walk again
+ * @accessed: its accessed flag was clear
+ * @dirty: its dirty flag was clear
+ * @clean: its dirty flag still is clear, though it may be stored to
+ */
+typedef struct AgeMarked {
+    bool present;
+    bool accessed;
+    bool dirty;
+    bool clean;
+} AgeMarked;
+
+/**
+ * age_pt_mark: set the accessed flags of a walk, as hardware does
+ * @pt: the table
+ * @path: a walk that ended at a leaf
+ * @write: set the leaf's dirty flag as well
+ *
+ * The leaf first, then its parents from the bottom up: see harvest.h for the
+ * other half of the ordering.
+ *
+ * Context: the RCU read-side critical section of the walk.
+ */
+AgeMarked age_pt_mark(const AgePageTable *pt, const AgePath *path, bool write);
+
+/**
+ * age_pt_zap: remove every leaf in a range, and the tables only it needs
+ * @pt: the table
+ * @start: first guest-physical address, page aligned
+ * @end: the address behind the last
+ *
+ * A block that sticks out of the range is split first; the parts that stay
+ * inherit its flags.  The sequence number changes before the first leaf is
+ * removed and again after the last one: a walker that read it, then looked up
+ * what to map, then mapped it, and finds it unchanged, has either mapped what
+ * is current or has had it zapped; and a table that it remembered with this
+ * number was not yet freed.  For that, the caller publishes what is to be
+ * mapped from now on *before* it calls this.
+ *
+ * Returns: whether anything was removed, of which a TLB may have a copy.
+ * Context: one caller at a time; no RCU read-side critical section needed.
+ */
+bool age_pt_zap(AgePageTable *pt, uint64_t start, uint64_t end);
+
+#endif /* ACCEL_AGE_PT_PTABLE_H */

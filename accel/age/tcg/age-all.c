@@ -1,0 +1,303 @@
+/*
+ * age: TCG with a second-stage MMU whose accessed bits can be harvested
+ *
+ * A guest under this accelerator runs as under TCG, of which it is a child.
+ * Beside that, each page of RAM that the guest's vCPUs access gets an entry
+ * in a shadow of what a hypervisor would have: Intel EPT for x86 guests, Arm
+ * stage 2 for Arm guests.  The walk that hardware would do is done when a
+ * vCPU's TLB misses, and sets accessed bits; age-test-clear-young tests and
+ * clears them.
+ *
+ * SPDX-License-Identifier: GPL-2.0-or-later
+ */
+
+#include "qemu/osdep.h"
+#include "qemu/accel.h"
+#include "qemu/error-report.h"
+#include "qapi/error.h"
+#include "qapi/qapi-builtin-visit.h"
+#include "qapi/visitor.h"
+#include "exec/target_page.h"
+#include "hw/core/cpu.h"
+#include "age-int.h"
+#include "accel/age/mmu/generation.h"
+#include "vcpu.h"
+
+#define TYPE_AGE_ACCEL ACCEL_CLASS_NAME("age")
+
+AgeState age_state = {
+    .hw_ad = true,
+    .haft = true,
+};
+bool age_allowed;
+
+const AgeFormat *age_target_format(bool hw_ad, bool haft)
+{
+    if (g_str_equal(target_name(), "x86_64") ||
+        g_str_equal(target_name(), "i386")) {
+        return hw_ad ? &age_format_ept : &age_format_ept_no_ad;
+    }
+    if (g_str_equal(target_name(), "aarch64") ||
+        g_str_equal(target_name(), "arm")) {
+        return !hw_ad ? &age_format_stage2_no_ad :
+               haft ? &age_format_stage2 : &age_format_stage2_no_haft;
+    }
+    return NULL;
+}
+
+static bool target_is_arm(void)
+{
+    return age_target_format(true, true) == &age_format_stage2;
+}
+
+/* The parent's class, whose functions ours chain to */
+static AccelClass *tcg_class(void)
+{
+    return ACCEL_CLASS(object_class_by_name(ACCEL_CLASS_NAME("tcg")));
+}
+
+/*
+ * A leaf maps one page of the host, the guest and TCG alike.  Fatal at once,
+ * before TCG is set up: it can be set up only once, so that falling back to
+ * another accelerator would be in vain.
+ */
+static void check_machine(void)
+{
+    if (!age_target_format(true, true)) {
+        error_report("age: no second-stage page table format for %s guests",
+                     target_name());
+        exit(1);
+    }
+    if (qemu_real_host_page_size() != AGE_PAGE_SIZE) {
+        error_report("age: the host's pages are of %zu bytes, but must be of "
+                     "4096; use -accel tcg on this host",
+                     (size_t)qemu_real_host_page_size());
+        exit(1);
+    }
+}
+
+static int age_init_machine(MachineState *ms)
+{
+    AgeMMU *mmu = &age_state.mmu;
+    int ret;
+
+    check_machine();
+    ret = tcg_class()->init_machine(ms);
+    if (ret < 0) {
+        return ret;
+    }
+    mmu->fmt = age_target_format(age_state.hw_ad, age_state.haft);
+    mmu->flush = age_vcpu_request_flush;
+    mmu->flush_later = age_vcpu_request_flush_later;
+    mmu->leaf_height = age_state.page_size;
+    /* It comes before all devices, so the name is free. */
+    age_mmu_init(mmu, "age", &error_abort);
+    age_load_init();
+    age_allowed = true;
+    /* Its properties can be reached at /machine/age then. */
+    object_property_add_child(OBJECT(ms), "age", OBJECT(current_accel()));
+    return 0;
+}
+
+/*
+ * A machine's pages depend on the CPUs it may have, which a machine without
+ * any can't say.
+ */
+static bool age_cpu_common_realize(CPUState *cpu, Error **errp)
+{
+    if (qemu_target_page_size() != AGE_PAGE_SIZE) {
+        error_setg(errp, "age: this machine's pages are of %zu bytes, but "
+                   "must be of 4096; use -accel tcg for it",
+                   qemu_target_page_size());
+        return false;
+    }
+    age_tlb_wrap_ops(cpu);
+    return tcg_class()->cpu_common_realize(cpu, errp);
+}
+
+static void age_cpu_common_unrealize(CPUState *cpu)
+{
+    tcg_class()->cpu_common_unrealize(cpu);
+    age_vcpu_remove(cpu);
+}
+
+/* For "info mtree -f": which memory is known to the accelerator */
+static bool age_has_memory(MachineState *ms, AddressSpace *as, hwaddr start,
+                           hwaddr size)
+{
+    AgeMMU *mmu = &age_state.mmu;
+
+    RCU_READ_LOCK_GUARD();
+    for (unsigned i = 0; i < age_mmu_num_spaces(mmu); i++) {
+        AgeMemory *mem = &mmu->space[i]->mem;
+        const AgeMemSlot *slot = age_slots_find(age_memory_slots(mem), start);
+
+        if (mem->listener.address_space->root == as->root && slot &&
+            age_slot_end(slot) - start >= size) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static int age_get_page_size(Object *obj, Error **errp)
+{
+    return age_state.page_size;
+}
+
+/* The enumeration is in the order of heights. */
+static void age_set_page_size(Object *obj, int value, Error **errp)
+{
+    QEMU_BUILD_BUG_ON(AGE_LEAF_SIZE_1G != AGE_MAX_LEAF_HEIGHT);
+    if (age_enabled()) {
+        error_setg(errp, "page-size can't be changed after the start");
+        return;
+    }
+    age_state.page_size = value;
+}
+
+static int age_get_flush(Object *obj, Error **errp)
+{
+    return age_state.flush;
+}
+
+static void age_set_flush(Object *obj, int value, Error **errp)
+{
+    age_state.flush = value;
+}
+
+static bool age_get_hw_ad(Object *obj, Error **errp)
+{
+    return age_state.hw_ad;
+}
+
+static void age_set_hw_ad(Object *obj, bool value, Error **errp)
+{
+    if (age_enabled() && value != age_state.hw_ad) {
+        age_mmu_set_format(&age_state.mmu,
+                           age_target_format(value, age_state.haft));
+    }
+    age_state.hw_ad = value;
+}
+
+static bool age_get_haft(Object *obj, Error **errp)
+{
+    return age_state.haft && target_is_arm();
+}
+
+/* While the guest runs, a table flag that was not set would hide pages. */
+static void age_set_haft(Object *obj, bool value, Error **errp)
+{
+    if (!target_is_arm()) {
+        error_setg(errp, "haft is a feature of Arm processors; EPT always has "
+                   "accessed flags in its tables");
+        return;
+    }
+    if (age_enabled()) {
+        error_setg(errp, "haft can't be changed after the start");
+        return;
+    }
+    age_state.haft = value;
+}
+
+static void age_get_levels(Object *obj, Visitor *v, const char *name,
+                           void *opaque, Error **errp)
+{
+    uint8_t levels = age_state.mmu.num_spaces ?
+                     age_state.mmu.geo.root_height + 1 : age_state.levels;
+
+    visit_type_uint8(v, name, &levels, errp);
+}
+
+static void age_set_levels(Object *obj, Visitor *v, const char *name,
+                           void *opaque, Error **errp)
+{
+    uint8_t min = target_is_arm() ? 2 : 4;
+    uint8_t max = target_is_arm() ? 4 : 5;
+    uint8_t levels;
+
+    if (!visit_type_uint8(v, name, &levels, errp)) {
+        return;
+    }
+    if (age_enabled()) {
+        error_setg(errp, "levels can't be changed after the start");
+        return;
+    }
+    if (levels && (levels < min || levels > max)) {
+        error_setg(errp, "levels=%u: page tables have %u to %u levels, or 0 to "
+                   "have as many as the CPU needs", levels, min, max);
+        return;
+    }
+    age_state.levels = levels;
+}
+
+static bool age_get_protected(Object *obj, Error **errp)
+{
+    return age_state.mmu.refusal;
+}
+
+static void age_set_protected(Object *obj, bool value, Error **errp)
+{
+    if (value && !target_is_arm()) {
+        error_setg(errp, "only Arm guests can be protected");
+        return;
+    }
+    qatomic_set(&age_state.mmu.refusal,
+                value ? "the guest is protected (protected=on)" : NULL);
+}
+
+static void age_accel_class_init(ObjectClass *oc, void *data)
+{
+    AccelClass *ac = ACCEL_CLASS(oc);
+
+    ac->name = "age";
+    ac->init_machine = age_init_machine;
+    ac->cpu_common_realize = age_cpu_common_realize;
+    ac->cpu_common_unrealize = age_cpu_common_unrealize;
+    ac->has_memory = age_has_memory;
+    ac->allowed = &age_allowed;
+
+    object_class_property_add_enum(oc, "page-size", "AgeLeafSize",
+                                   &AgeLeafSize_lookup,
+                                   age_get_page_size, age_set_page_size);
+    object_class_property_set_description(oc, "page-size",
+        "Largest piece of memory that one page table leaf maps");
+
+    object_class_property_add_enum(oc, "flush", "AgeFlush", &AgeFlush_lookup,
+                                   age_get_flush, age_set_flush);
+    object_class_property_set_description(oc, "flush",
+        "What a harvest does about the TLBs of the vCPUs by default");
+
+    object_class_property_add(oc, "levels", "uint8", age_get_levels,
+                              age_set_levels, NULL, NULL);
+    object_class_property_set_description(oc, "levels",
+        "Levels of the page tables (default: as many as the CPU needs)");
+
+    object_class_property_add_bool(oc, "haft", age_get_haft, age_set_haft);
+    object_class_property_set_description(oc, "haft",
+        "Arm: hardware sets accessed flags in table descriptors, too");
+
+    object_class_property_add_bool(oc, "hw-ad", age_get_hw_ad, age_set_hw_ad);
+    object_class_property_set_description(oc, "hw-ad",
+        "Accessed bits are set by hardware, rather than by faults");
+
+    object_class_property_add_bool(oc, "protected", age_get_protected,
+                                   age_set_protected);
+    object_class_property_set_description(oc, "protected",
+        "The guest is protected from the host, so that harvests are refused");
+}
+
+/* instance_size is the parent's: TCG's state is private to TCG. */
+static const TypeInfo age_accel_type = {
+    .name = TYPE_AGE_ACCEL,
+    .parent = ACCEL_CLASS_NAME("tcg"),
+    .class_init = age_accel_class_init,
+};
+module_obj(TYPE_AGE_ACCEL);
+
+static void age_register_types(void)
+{
+    type_register_static(&age_accel_type);
+}
+
+type_init(age_register_types);
