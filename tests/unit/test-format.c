@@ -349,12 +349,16 @@ static void check_root(const AgeFormat *fmt, unsigned gpa_bits,
                        unsigned levels, uint64_t pointer, uint64_t control)
 {
     const uint64_t *root = (uint64_t *)(uintptr_t)0x7f1234560000ULL;
+    bool ept = fmt->leaf_value == EPT->leaf_value;
+    AgeRegisters regs;
     AgeGeometry geo;
 
     g_assert_true(fmt->geometry(gpa_bits, levels, &geo));
-    g_assert_cmphex(fmt->root_pointer(fmt, &geo, root), ==,
+    regs = fmt->registers(fmt, &geo, root);
+    g_assert_cmphex(ept ? regs.eptp : regs.vttbr, ==,
                     (uintptr_t)root | pointer);
-    g_assert_cmphex(fmt->control ? fmt->control(fmt, &geo) : 0, ==, control);
+    g_assert_cmphex(ept ? regs.vttbr : regs.eptp, ==, 0);
+    g_assert_cmphex(regs.vtcr, ==, control);
 }
 
 /* EPTP: 2:0 memory type 6, 5:3 levels less one, 6 accessed and dirty flags */

@@ -11,7 +11,7 @@
 #include "exec/memory.h"
 #include "hw/core/cpu.h"
 #include "system/age-dma.h"
-#include "accel/age/tcg/age-int.h"
+#include "arch.h"
 #include "walker.h"
 
 /* @bus: what the device's addresses mean: memory, or an IOMMU before it */
@@ -23,14 +23,16 @@ struct AgeDMA {
 
 AgeDMA *age_dma_new(const char *name, AddressSpace *as, Error **errp)
 {
-    const AgeFormat *fmt = age_target_format(true, true);
+    const AgeArch *arch = age_arch();
+    const AgeFormat *fmt;
     AgeDMA *dma;
 
-    if (!fmt) {
+    if (!arch) {
         error_setg(errp, "no second-stage page table format for %s guests",
                    target_name());
         return NULL;
     }
+    fmt = age_arch_format(arch, true, true);
     dma = g_new0(AgeDMA, 1);
     dma->mmu.fmt = fmt;
     fmt->geometry(fmt->max_gpa_bits, 0, &dma->mmu.geo);

@@ -7,11 +7,11 @@
 #ifndef ACCEL_AGE_MMU_MMU_H
 #define ACCEL_AGE_MMU_MMU_H
 
-#include "mmu-lock.h"
+#include "system/age.h"
 #include "accel/age/pt/ptable.h"
 #include "accel/age/pt/reaper.h"
+#include "mmu-lock.h"
 #include "slots.h"
-#include "system/age.h"
 
 typedef struct AgeMMU AgeMMU;
 

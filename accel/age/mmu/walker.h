@@ -7,13 +7,8 @@
 #ifndef ACCEL_AGE_MMU_WALKER_H
 #define ACCEL_AGE_MMU_WALKER_H
 
+#include "arch.h"
 #include "mmu.h"
-
-/*
- * Address spaces of a walker.  x86: normal and SMM.  Arm: non-secure and
- * secure; its further ones, for MTE tags, are not guest memory.
- */
-#define AGE_WALKER_SPACES   2
 
 /* Paths that a walker remembers, one for each 2 MiB region that maps to it */
 #define AGE_WALK_CACHE_SIZE 16
@@ -66,8 +61,8 @@ typedef struct AgeWalkStats {
  * @stats: what it did
  */
 typedef struct AgeWalker {
-    AgeAddressSpace *space[AGE_WALKER_SPACES];
-    AgeWalkCache cache[AGE_WALKER_SPACES];
+    AgeAddressSpace *space[AGE_CPU_SPACES];
+    AgeWalkCache cache[AGE_CPU_SPACES];
     AgeWalkStats stats;
 } AgeWalker;
 

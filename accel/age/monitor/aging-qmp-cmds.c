@@ -12,12 +12,12 @@
 #include "qapi/error.h"
 #include "qapi/qapi-commands-age.h"
 #include "system/replay.h"
-#include "accel/age/tcg/age-int.h"
 #include "accel/age/mmu/generation.h"
 #include "accel/age/mmu/pieces.h"
+#include "accel/age/tcg/age-int.h"
+#include "accel/age/tcg/vcpu.h"
 #include "ranges.h"
 #include "unsent.h"
-#include "accel/age/tcg/vcpu.h"
 
 bool age_parse_flush(bool has_flush, AgeFlush *flush, Error **errp)
 {

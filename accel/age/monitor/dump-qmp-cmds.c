@@ -14,8 +14,8 @@
 #include "block/thread-pool.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-age.h"
-#include "accel/age/tcg/age-int.h"
 #include "accel/age/pt/dump.h"
+#include "accel/age/tcg/age-int.h"
 #include "query.h"
 
 #define DUMP_MAGIC      "AGETABLE"

@@ -12,9 +12,9 @@
 #include "qemu/osdep.h"
 #include "qemu/bitmap.h"
 #include "qemu/rcu.h"
+#include "accel/age/mmu/pieces.h"
 #include "accel/age/tcg/age-int.h"
 #include "harvest-pieces.h"
-#include "accel/age/mmu/pieces.h"
 
 /**
  * Harvesting: a command under way

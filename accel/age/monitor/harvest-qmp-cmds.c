@@ -11,11 +11,11 @@
 #include "qemu/timer.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-age.h"
-#include "accel/age/tcg/age-int.h"
-#include "harvest-pieces.h"
 #include "accel/age/mmu/generation.h"
-#include "unsent.h"
+#include "accel/age/tcg/age-int.h"
 #include "accel/age/tcg/vcpu.h"
+#include "harvest-pieces.h"
+#include "unsent.h"
 
 /*
  * Runs that one command lists.  It is the guest who chooses how many there are,

@@ -9,11 +9,11 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-age.h"
-#include "accel/age/tcg/age-int.h"
 #include "accel/age/mmu/generation.h"
+#include "accel/age/tcg/age-int.h"
+#include "accel/age/tcg/vcpu.h"
 #include "query.h"
 #include "unsent.h"
-#include "accel/age/tcg/vcpu.h"
 
 static AgeSlotList *query_slots(const AgeMMU *mmu)
 {
@@ -66,17 +66,15 @@ AgeRoot *age_query_root(const AgeAddressSpace *space)
     const AgePageTable *pt = &space->pt;
     const AgeFormat *fmt = age_pt_format(pt);
     AgeRoot *info = g_new0(AgeRoot, 1);
-    uint64_t pointer = fmt->root_pointer(fmt, &pt->geo, pt->root);
+    AgeRegisters regs = fmt->registers(fmt, &pt->geo, pt->root);
 
     info->address_space = g_strdup(space->name);
-    if (fmt->control) {
-        info->has_vttbr = info->has_vtcr = true;
-        info->vttbr = pointer;
-        info->vtcr = fmt->control(fmt, &pt->geo);
-    } else {
-        info->has_eptp = true;
-        info->eptp = pointer;
-    }
+    info->has_eptp = regs.eptp;
+    info->eptp = regs.eptp;
+    info->has_vttbr = regs.vttbr;
+    info->vttbr = regs.vttbr;
+    info->has_vtcr = regs.vtcr;
+    info->vtcr = regs.vtcr;
     return info;
 }
 
@@ -146,7 +144,7 @@ static void query_state(AgeMMU *mmu, AgeInfo *info)
     info->page_size = age_state.page_size;
     info->has_hw_ad = true;
     info->hw_ad = fmt->hw_ad;
-    info->has_haft = fmt->control;
+    info->has_haft = age_arch()->no_haft;
     info->haft = fmt->table_accessed;
     info->has_test_clear_young = true;
     info->test_clear_young =

@@ -7,8 +7,8 @@
 #include "qemu/osdep.h"
 #include "qemu/units.h"
 #include "qapi/error.h"
-#include "accel/age/tcg/age-int.h"
 #include "accel/age/mmu/pieces.h"
+#include "accel/age/tcg/age-int.h"
 #include "ranges.h"
 
 /* Bounds on a command, so that it ends soon and can't exhaust memory */

@@ -64,12 +64,14 @@ static bool ept_geometry(unsigned gpa_bits, unsigned levels, AgeGeometry *out)
 }
 
 /* The EPT pointer: bits 5:3 are the number of levels less one. */
-static uint64_t ept_root_pointer(const AgeFormat *fmt, const AgeGeometry *geo,
-                                 const uint64_t *root)
+static AgeRegisters ept_registers(const AgeFormat *fmt, const AgeGeometry *geo,
+                                  const uint64_t *root)
 {
-    return (uintptr_t)root | EPTP_MEMTYPE_WB |
-           (uint64_t)geo->root_height << EPTP_LENGTH_SHIFT |
-           (fmt->hw_ad ? EPTP_ENABLE_AD : 0);
+    return (AgeRegisters) {
+        .eptp = (uintptr_t)root | EPTP_MEMTYPE_WB |
+                (uint64_t)geo->root_height << EPTP_LENGTH_SHIFT |
+                (fmt->hw_ad ? EPTP_ENABLE_AD : 0),
+    };
 }
 
 static const char *ept_memory_type(uint64_t entry)
@@ -114,7 +116,7 @@ static void ept_decode(uint64_t entry, int height, AgeDecoded *out)
     .max_gpa_bits = 57,                 \
     .level = ept_level,                 \
     .geometry = ept_geometry,           \
-    .root_pointer = ept_root_pointer,   \
+    .registers = ept_registers,         \
     .decode = ept_decode
 
 /* What each type of leaf has, and what says that it may be written */

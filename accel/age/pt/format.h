@@ -79,6 +79,22 @@ typedef struct AgeGeometry {
 } AgeGeometry;
 
 /**
+ * AgeRegisters: what the registers would have that lead to a table
+ *
+ * Zero stands for a register that the architecture has not: none of them can
+ * be zero where it is used.
+ *
+ * @eptp: the EPT pointer
+ * @vttbr: VTTBR_EL2
+ * @vtcr: VTCR_EL2
+ */
+typedef struct AgeRegisters {
+    uint64_t eptp;
+    uint64_t vttbr;
+    uint64_t vtcr;
+} AgeRegisters;
+
+/**
  * AgeFormat: an architecture's entries, as masks
  *
  * Masks rather than functions, because walker and harvest test them on every
@@ -110,10 +126,7 @@ typedef struct AgeGeometry {
  * @level: the manual's number for the level at @height
  * @geometry: the shape for @gpa_bits of guest-physical address and @levels of
  *     tables; 0 for as few as will do.  Returns false if the format has none
- * @root_pointer: what the register has that points to the root at @root: the
- *     EPTP, or VTTBR_EL2
- * @control: what the register has that says how to walk: VTCR_EL2; NULL if the
- *     format needs none
+ * @registers: what the registers would have for the table at @root
  * @decode: takes an entry at @height apart
  */
 typedef struct AgeFormat AgeFormat;
@@ -138,9 +151,8 @@ struct AgeFormat {
     unsigned max_gpa_bits;
     int (*level)(int height);
     bool (*geometry)(unsigned gpa_bits, unsigned levels, AgeGeometry *out);
-    uint64_t (*root_pointer)(const AgeFormat *fmt, const AgeGeometry *geo,
-                             const uint64_t *root);
-    uint64_t (*control)(const AgeFormat *fmt, const AgeGeometry *geo);
+    AgeRegisters (*registers)(const AgeFormat *fmt, const AgeGeometry *geo,
+                              const uint64_t *root);
     void (*decode)(uint64_t entry, int height, AgeDecoded *out);
 };
 

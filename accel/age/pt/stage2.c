@@ -76,26 +76,29 @@ static bool stage2_geometry(unsigned gpa_bits, unsigned levels,
     return true;
 }
 
-/* VTTBR_EL2, with VMID 0 */
-static uint64_t stage2_root_pointer(const AgeFormat *fmt,
-                                    const AgeGeometry *geo,
-                                    const uint64_t *root)
-{
-    return (uintptr_t)root;
-}
-
 /*
  * VTCR_EL2.  SL0 counts start levels up from level 2.  PS is that of a
  * processor with 48 bits, whatever the guest's has: frames are addresses of the
  * host.
  */
-static uint64_t stage2_control(const AgeFormat *fmt, const AgeGeometry *geo)
+static uint64_t stage2_vtcr(const AgeFormat *fmt, const AgeGeometry *geo)
 {
     return VTCR_T0SZ(geo->gpa_bits) |
            (uint64_t)(geo->root_height - 1) << VTCR_SL0_SHIFT |
            VTCR_IRGN0_WBWA | VTCR_ORGN0_WBWA | VTCR_SH0_INNER | VTCR_TG0_4K |
            VTCR_PS_48 | VTCR_RES1 | (fmt->hw_ad ? VTCR_HA | VTCR_HD : 0) |
            (fmt->table_accessed ? VTCR_HAFT : 0);
+}
+
+/* VTTBR_EL2 is with VMID 0. */
+static AgeRegisters stage2_registers(const AgeFormat *fmt,
+                                     const AgeGeometry *geo,
+                                     const uint64_t *root)
+{
+    return (AgeRegisters) {
+        .vttbr = (uintptr_t)root,
+        .vtcr = stage2_vtcr(fmt, geo),
+    };
 }
 
 /* MemAttr[3:2] is the outer attribute, 0 for device memory. */
@@ -164,8 +167,7 @@ static void stage2_decode(uint64_t entry, int height, AgeDecoded *out)
     .max_gpa_bits = 48,             \
     .level = stage2_level,          \
     .geometry = stage2_geometry,    \
-    .root_pointer = stage2_root_pointer, \
-    .control = stage2_control,      \
+    .registers = stage2_registers,  \
     .decode = stage2_decode
 
 /*

@@ -19,8 +19,9 @@
 #include "qapi/visitor.h"
 #include "exec/target_page.h"
 #include "hw/core/cpu.h"
-#include "age-int.h"
+#include "accel/age/mmu/arch.h"
 #include "accel/age/mmu/generation.h"
+#include "age-int.h"
 #include "vcpu.h"
 
 #define TYPE_AGE_ACCEL ACCEL_CLASS_NAME("age")
@@ -30,25 +31,6 @@ AgeState age_state = {
     .haft = true,
 };
 bool age_allowed;
-
-const AgeFormat *age_target_format(bool hw_ad, bool haft)
-{
-    if (g_str_equal(target_name(), "x86_64") ||
-        g_str_equal(target_name(), "i386")) {
-        return hw_ad ? &age_format_ept : &age_format_ept_no_ad;
-    }
-    if (g_str_equal(target_name(), "aarch64") ||
-        g_str_equal(target_name(), "arm")) {
-        return !hw_ad ? &age_format_stage2_no_ad :
-               haft ? &age_format_stage2 : &age_format_stage2_no_haft;
-    }
-    return NULL;
-}
-
-static bool target_is_arm(void)
-{
-    return age_target_format(true, true) == &age_format_stage2;
-}
 
 /* The parent's class, whose functions ours chain to */
 static AccelClass *tcg_class(void)
@@ -63,7 +45,7 @@ static AccelClass *tcg_class(void)
  */
 static void check_machine(void)
 {
-    if (!age_target_format(true, true)) {
+    if (!age_arch()) {
         error_report("age: no second-stage page table format for %s guests",
                      target_name());
         exit(1);
@@ -86,7 +68,7 @@ static int age_init_machine(MachineState *ms)
     if (ret < 0) {
         return ret;
     }
-    mmu->fmt = age_target_format(age_state.hw_ad, age_state.haft);
+    mmu->fmt = age_arch_format(age_arch(), age_state.hw_ad, age_state.haft);
     mmu->flush = age_vcpu_request_flush;
     mmu->flush_later = age_vcpu_request_flush_later;
     mmu->leaf_height = age_state.page_size;
@@ -175,20 +157,29 @@ static void age_set_hw_ad(Object *obj, bool value, Error **errp)
 {
     if (age_enabled() && value != age_state.hw_ad) {
         age_mmu_set_format(&age_state.mmu,
-                           age_target_format(value, age_state.haft));
+                           age_arch_format(age_arch(), value,
+                                           age_state.haft));
     }
     age_state.hw_ad = value;
 }
 
+/* Can hardware be without accessed flags in its tables? */
+static bool arch_has_haft(void)
+{
+    const AgeArch *arch = age_arch();
+
+    return arch && arch->no_haft;
+}
+
 static bool age_get_haft(Object *obj, Error **errp)
 {
-    return age_state.haft && target_is_arm();
+    return age_state.haft && arch_has_haft();
 }
 
 /* While the guest runs, a table flag that was not set would hide pages. */
 static void age_set_haft(Object *obj, bool value, Error **errp)
 {
-    if (!target_is_arm()) {
+    if (!arch_has_haft()) {
         error_setg(errp, "haft is a feature of Arm processors; EPT always has "
                    "accessed flags in its tables");
         return;
@@ -212,8 +203,7 @@ static void age_get_levels(Object *obj, Visitor *v, const char *name,
 static void age_set_levels(Object *obj, Visitor *v, const char *name,
                            void *opaque, Error **errp)
 {
-    uint8_t min = target_is_arm() ? 2 : 4;
-    uint8_t max = target_is_arm() ? 4 : 5;
+    const AgeArch *arch = age_arch();
     uint8_t levels;
 
     if (!visit_type_uint8(v, name, &levels, errp)) {
@@ -223,9 +213,12 @@ static void age_set_levels(Object *obj, Visitor *v, const char *name,
         error_setg(errp, "levels can't be changed after the start");
         return;
     }
-    if (levels && (levels < min || levels > max)) {
+    /* Without a table for this target the start ends before it is used. */
+    if (levels && arch &&
+        (levels < arch->min_levels || levels > arch->max_levels)) {
         error_setg(errp, "levels=%u: page tables have %u to %u levels, or 0 to "
-                   "have as many as the CPU needs", levels, min, max);
+                   "have as many as the CPU needs", levels, arch->min_levels,
+                   arch->max_levels);
         return;
     }
     age_state.levels = levels;
@@ -238,7 +231,9 @@ static bool age_get_protected(Object *obj, Error **errp)
 
 static void age_set_protected(Object *obj, bool value, Error **errp)
 {
-    if (value && !target_is_arm()) {
+    const AgeArch *arch = age_arch();
+
+    if (value && !(arch && arch->can_be_protected)) {
         error_setg(errp, "only Arm guests can be protected");
         return;
     }

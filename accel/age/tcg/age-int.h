@@ -35,15 +35,6 @@ typedef struct AgeState {
 
 extern AgeState age_state;
 
-/**
- * age_target_format: the format for this emulator's target
- * @hw_ad: hardware sets accessed and dirty flags
- * @haft: it does so in tables as well, if the architecture has the choice
- *
- * Returns: NULL if there is none.
- */
-const AgeFormat *age_target_format(bool hw_ad, bool haft);
-
 /* Error of every command but query-age when the accelerator is not in use */
 #define AGE_NOT_IN_USE \
     "the accelerator is not in use; start QEMU with -accel age"

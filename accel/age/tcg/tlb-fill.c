@@ -17,9 +17,9 @@
 #include "qemu/osdep.h"
 #include "qemu/rcu.h"
 #include "accel/tcg/cpu-ops.h"
-#include "cpu.h"
 #include "exec/exec-all.h"
 #include "system/replay.h"
+#include "cpu.h"
 #include "vcpu.h"
 
 /* A copy of a class's operations, with the hooks that ours stand in for */
@@ -66,7 +66,7 @@ static bool vcpu_access(CPUState *cpu, hwaddr gpa, MemTxAttrs attrs,
     AccelCPUState *vcpu = cpu->accel;
     bool store = access_type == MMU_DATA_STORE;
     bool clean;
-    /* What cpu_asidx_from_attrs() comes to on both architectures */
+    /* See AgeArch.space_names; age_vcpu_add() asks the CPU whether it is so. */
     int asidx = attrs.secure;
 
     if (!vcpu || !vcpu->walker.space[asidx]) {

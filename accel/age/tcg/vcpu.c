@@ -64,8 +64,7 @@ static SpaceKey space_key[AGE_MAX_SPACES];
 
 static char *space_name(const AgeMMU *mmu, int asidx)
 {
-    bool ept = g_str_equal(age_mmu_format(mmu)->name, "ept");
-    const char *name = asidx == 0 ? "memory" : ept ? "smm" : "secure";
+    const char *name = age_arch()->space_names[asidx];
     unsigned same = 1;
 
     for (unsigned i = 0; i < mmu->num_spaces; i++) {
@@ -128,7 +127,11 @@ void age_vcpu_add(AgeMMU *mmu, CPUState *cpu)
     }
 
     vcpu->cpu = cpu;
-    for (int i = 0; i < MIN(cpu->num_ases, AGE_WALKER_SPACES); i++) {
+    for (int i = 0; i < MIN(cpu->num_ases, AGE_CPU_SPACES); i++) {
+        MemTxAttrs attrs = { .secure = i };
+
+        /* Who walks takes the attribute for the number. */
+        assert(cpu_asidx_from_attrs(cpu, attrs) == i);
         vcpu->walker.space[i] = find_space(mmu, cpu, i);
     }
     WITH_QEMU_LOCK_GUARD(&registry.lock) {
