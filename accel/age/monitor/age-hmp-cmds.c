@@ -147,7 +147,7 @@ static HumanReadableText *hmp_info_age(Error **errp)
 
 static void print_result(Monitor *mon, const AgeRangeResult *r)
 {
-    const AgeRunList *l = r->runs;
+    const AgeRangeList *l = r->runs;
 
     for (unsigned shown = 0; l && shown < RUNS_SHOWN; shown++, l = l->next) {
         monitor_printf(mon, "  %016" PRIx64 "-%016" PRIx64 "\n",
@@ -178,8 +178,8 @@ static void hmp_age_harvest(Monitor *mon, const QDict *qdict)
     uint64_t end = qdict_get_int(qdict, "end");
     bool test = qdict_get_try_bool(qdict, "test", false);
     bool flush = qdict_get_try_bool(qdict, "flush", false);
-    AgeRange range = { .start = start, .end = end };
-    AgeRangeList list = { .value = &range };
+    AgeRangeArg range = { .start = start, .end = end };
+    AgeRangeArgList list = { .value = &range };
     g_autoptr(AgeHarvestResult) result = NULL;
     Error *err = NULL;
 

@@ -16,7 +16,7 @@
 #include "qapi/qapi-commands-age.h"
 #include "accel/age/pt/dump.h"
 #include "accel/age/tcg/age-int.h"
-#include "query.h"
+#include "space.h"
 
 #define DUMP_MAGIC      "AGETABLE"
 #define DUMP_VERSION    1
@@ -204,7 +204,7 @@ static bool coroutine_fn write_dump(DumpFile *f, AgeDump *dump,
 void coroutine_fn qmp_age_dump_tables(const char *file,
                                       const char *address_space, Error **errp)
 {
-    AgeAddressSpace *space = age_query_space(address_space, errp);
+    AgeAddressSpace *space = age_space_find(address_space, errp);
     DumpFile f = { .name = file };
     g_autoptr(AgeRoot) root = NULL;
     AgeDump dump;
@@ -214,7 +214,7 @@ void coroutine_fn qmp_age_dump_tables(const char *file,
     }
     thread_pool_submit_co(file_open, &f);
     if (!f.err) {
-        root = age_query_root(space);
+        root = age_space_root(space);
         age_dump_init(&dump, &space->pt);
         write_dump(&f, &dump, root);
         age_dump_clear(&dump);

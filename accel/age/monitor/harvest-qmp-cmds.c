@@ -8,14 +8,11 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/timer.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-age.h"
-#include "accel/age/mmu/generation.h"
 #include "accel/age/tcg/age-int.h"
-#include "accel/age/tcg/vcpu.h"
-#include "harvest-pieces.h"
-#include "unsent.h"
+#include "command.h"
+#include "harvest-ranges.h"
 
 /*
  * Runs that one command lists.  It is the guest who chooses how many there are,
@@ -29,31 +26,22 @@
  *
  * @ranges: of #HarvestRange
  * @mode: how to harvest them
- * @young: a fallback found a young page
  * @flush: what to do about TLBs
  * @format: how to tell of pages
- * @generation: the generation in which it began to harvest
- * @begin_ns, @end_ns: when it began and ended to harvest
- * @flush_pending: some vCPU had still to flush its TLB then
  */
 typedef struct HarvestCommand {
     GArray *ranges;
     HarvestMode mode;
-    bool young;
     AgeFlush flush;
     AgeResultFormat format;
-    uint64_t generation;
-    uint64_t begin_ns;
-    uint64_t end_ns;
-    bool flush_pending;
 } HarvestCommand;
 
-static void command_clear(HarvestCommand *c)
+static void harvest_command_clear(HarvestCommand *c)
 {
-    g_array_unref(c->ranges);
+    g_clear_pointer(&c->ranges, g_array_unref);
 }
 
-G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(HarvestCommand, command_clear)
+G_DEFINE_AUTO_CLEANUP_CLEAR_FUNC(HarvestCommand, harvest_command_clear)
 
 static HarvestRange *range_at(const HarvestCommand *c, unsigned i)
 {
@@ -61,73 +49,83 @@ static HarvestRange *range_at(const HarvestCommand *c, unsigned i)
 }
 
 /* Take the arguments apart.  Nothing is harvested before all are right. */
-static bool parse_ranges(HarvestCommand *c, AgeRangeList *list, Error **errp)
+static bool parse_ranges(HarvestCommand *c, AgeRangeArgList *list,
+                         Error **errp)
 {
-    AgeRanges state;
+    AgeRangeCheck check = { .type = c->mode.type };
 
     c->ranges = g_array_new(false, true, sizeof(HarvestRange));
     g_array_set_clear_func(c->ranges,
                            (GDestroyNotify)age_harvest_range_clear);
-    if (!age_ranges_init(&state, c->mode.type, errp)) {
+    if (!age_check_enabled(errp)) {
         return false;
     }
     for (; list; list = list->next) {
         g_array_set_size(c->ranges, c->ranges->len + 1);
-        if (!age_harvest_range_parse(range_at(c, c->ranges->len - 1), &state,
+        if (!age_harvest_range_parse(range_at(c, c->ranges->len - 1), &check,
                                      list->value, errp)) {
             return false;
         }
     }
-    if (!c->ranges->len) {
-        error_setg(errp, "no ranges given");
-        return false;
-    }
-    return true;
+    return age_range_check_num(&check, errp);
 }
 
-static void harvest(HarvestCommand *c)
+static AgeHarvestResult *harvest_all(HarvestCommand *c)
 {
-    c->generation = age_generation();
-    c->begin_ns = get_clock();
-    c->young = age_harvest_ranges(range_at(c, 0), c->ranges->len, c->mode);
-    if (c->flush == AGE_FLUSH_REQUEST) {
-        age_vcpu_request_flush();
-    }
-    c->end_ns = get_clock();
-    c->flush_pending = age_vcpu_flush_pending();
+    AgeHarvestResult *result = g_new0(AgeHarvestResult, 1);
+
+    age_pass_begin(qapi_AgeHarvestResult_base(result));
+    result->young = age_harvest_ranges(range_at(c, 0), c->ranges->len, c->mode);
+    result->has_young = !c->mode.dirty;
+    age_pass_end(qapi_AgeHarvestResult_base(result), c->flush);
+    return result;
 }
 
-/* Returns false on error, with nothing harvested. */
-static bool run(HarvestCommand *c, AgeRangeList *list, bool has_flush,
-                Error **errp)
+static void set_pages(AgeRangeResult *result, uint64_t pages, bool dirty)
 {
-    if (!age_check_unsent(errp) || !parse_ranges(c, list, errp) ||
-        !age_parse_flush(has_flush, &c->flush, errp)) {
-        return false;
+    if (dirty) {
+        result->has_dirty_pages = true;
+        result->dirty_pages = pages;
+    } else {
+        result->has_young_pages = true;
+        result->young_pages = pages;
+        qatomic_add(&age_state.harvested, pages);
     }
-    harvest(c);
-    return true;
 }
 
-static AgeRangeResultList *young_results(const HarvestCommand *c)
+static AgeRangeResultList *range_results(const HarvestCommand *c)
 {
     AgeRangeResultList *list = NULL, **tail = &list;
     uint64_t runs_left = MAX_RUNS;
 
     for (unsigned i = 0; i < c->ranges->len; i++) {
         HarvestRange *r = range_at(c, i);
-        AgeRangeResult *result = g_new0(AgeRangeResult, 1);
+        AgeRangeResult *result = age_harvest_range_answer(r, c->format,
+                                                          &runs_left);
 
-        result->young_pages = r->young_count.ones;
-        age_harvest_range_answer(r, c->format, &runs_left,
-                                 qapi_AgeRangeResult_base(result));
-        qatomic_add(&age_state.harvested, r->young_count.ones);
+        set_pages(result, r->young_count.ones, c->mode.dirty);
         QAPI_LIST_APPEND(tail, result);
     }
     return list;
 }
 
-AgeHarvestResult *qmp_age_test_clear_young(AgeRangeList *list,
+/* Returns NULL on error, with nothing harvested. */
+static AgeHarvestResult *harvest_command_run(HarvestCommand *c,
+                                             AgeRangeArgList *list,
+                                             bool has_flush, Error **errp)
+{
+    AgeHarvestResult *result;
+
+    if (!age_check_unsent(errp) || !parse_ranges(c, list, errp) ||
+        !age_parse_flush(has_flush, &c->flush, errp)) {
+        return NULL;
+    }
+    result = harvest_all(c);
+    result->ranges = range_results(c);
+    return result;
+}
+
+AgeHarvestResult *qmp_age_test_clear_young(AgeRangeArgList *list,
                                            bool has_address,
                                            AgeAddressType address,
                                            bool has_fallback, bool fallback,
@@ -142,43 +140,17 @@ AgeHarvestResult *qmp_age_test_clear_young(AgeRangeList *list,
         .flush = flush,
         .format = has_format ? format : AGE_RESULT_FORMAT_BITMAP,
     };
-    AgeHarvestResult *result;
 
-    if (!run(&c, list, has_flush, errp)) {
-        return NULL;
-    }
-    result = g_new0(AgeHarvestResult, 1);
-    result->generation = c.generation;
-    result->begin_ns = c.begin_ns;
-    result->end_ns = c.end_ns;
-    result->flush_pending = c.flush_pending;
-    result->young = c.young;
-    result->ranges = young_results(&c);
-    return result;
+    return harvest_command_run(&c, list, has_flush, errp);
 }
 
-static AgeDirtyRangeResultList *dirty_results(const HarvestCommand *c)
-{
-    AgeDirtyRangeResultList *list = NULL, **tail = &list;
-    uint64_t runs_left = MAX_RUNS;
-
-    for (unsigned i = 0; i < c->ranges->len; i++) {
-        HarvestRange *r = range_at(c, i);
-        AgeDirtyRangeResult *result = g_new0(AgeDirtyRangeResult, 1);
-
-        result->dirty_pages = r->young_count.ones;
-        age_harvest_range_answer(r, c->format, &runs_left,
-                                 qapi_AgeDirtyRangeResult_base(result));
-        QAPI_LIST_APPEND(tail, result);
-    }
-    return list;
-}
-
-AgeDirtyResult *qmp_age_test_clear_dirty(AgeRangeList *list, bool has_address,
-                                         AgeAddressType address,
-                                         bool has_flush, AgeFlush flush,
-                                         bool has_format,
-                                         AgeResultFormat format, Error **errp)
+AgeHarvestResult *qmp_age_test_clear_dirty(AgeRangeArgList *list,
+                                           bool has_address,
+                                           AgeAddressType address,
+                                           bool has_flush, AgeFlush flush,
+                                           bool has_format,
+                                           AgeResultFormat format,
+                                           Error **errp)
 {
     g_auto(HarvestCommand) c = {
         .mode.type = has_address ? address : AGE_ADDRESS_TYPE_GPA,
@@ -186,16 +158,6 @@ AgeDirtyResult *qmp_age_test_clear_dirty(AgeRangeList *list, bool has_address,
         .flush = flush,
         .format = has_format ? format : AGE_RESULT_FORMAT_BITMAP,
     };
-    AgeDirtyResult *result;
 
-    if (!run(&c, list, has_flush, errp)) {
-        return NULL;
-    }
-    result = g_new0(AgeDirtyResult, 1);
-    result->generation = c.generation;
-    result->begin_ns = c.begin_ns;
-    result->end_ns = c.end_ns;
-    result->flush_pending = c.flush_pending;
-    result->ranges = dirty_results(&c);
-    return result;
+    return harvest_command_run(&c, list, has_flush, errp);
 }

@@ -12,8 +12,8 @@
 #include "accel/age/mmu/generation.h"
 #include "accel/age/tcg/age-int.h"
 #include "accel/age/tcg/vcpu.h"
-#include "query.h"
-#include "unsent.h"
+#include "command.h"
+#include "space.h"
 
 static AgeSlotList *query_slots(const AgeMMU *mmu)
 {
@@ -61,29 +61,12 @@ static AgeUnservedMemoryList *query_unserved(const AgeMMU *mmu)
     return list;
 }
 
-AgeRoot *age_query_root(const AgeAddressSpace *space)
-{
-    const AgePageTable *pt = &space->pt;
-    const AgeFormat *fmt = age_pt_format(pt);
-    AgeRoot *info = g_new0(AgeRoot, 1);
-    AgeRegisters regs = fmt->registers(fmt, &pt->geo, pt->root);
-
-    info->address_space = g_strdup(space->name);
-    info->has_eptp = regs.eptp;
-    info->eptp = regs.eptp;
-    info->has_vttbr = regs.vttbr;
-    info->vttbr = regs.vttbr;
-    info->has_vtcr = regs.vtcr;
-    info->vtcr = regs.vtcr;
-    return info;
-}
-
 static AgeRootList *query_roots(const AgeMMU *mmu)
 {
     AgeRootList *list = NULL, **tail = &list;
 
     for (unsigned i = 0; i < age_mmu_num_spaces(mmu); i++) {
-        QAPI_LIST_APPEND(tail, age_query_root(mmu->space[i]));
+        QAPI_LIST_APPEND(tail, age_space_root(mmu->space[i]));
     }
     return list;
 }
@@ -185,25 +168,6 @@ AgeInfo *qmp_query_age(Error **errp)
     return info;
 }
 
-AgeAddressSpace *age_query_space(const char *name, Error **errp)
-{
-    const AgeMMU *mmu = &age_state.mmu;
-
-    if (!age_enabled()) {
-        error_setg(errp, AGE_NOT_IN_USE);
-        return NULL;
-    }
-    name = name ?: "memory";
-    for (unsigned i = 0; i < age_mmu_num_spaces(mmu); i++) {
-        if (g_str_equal(mmu->space[i]->name, name)) {
-            return mmu->space[i];
-        }
-    }
-    error_setg(errp, "there is no address space '%s'; query-age names those "
-               "that have memory", name);
-    return NULL;
-}
-
 static AgeWalkEntry *walk_entry(const AgePageTable *pt, const AgeFormat *fmt,
                                 uint64_t *ptr, uint64_t value, int height)
 {
@@ -233,7 +197,7 @@ AgeWalk *qmp_query_age_walk(uint64_t gpa, const char *name, Error **errp)
     const AgeFormat *fmt;
     AgePath path;
 
-    space = age_check_unsent(errp) ? age_query_space(name, errp) : NULL;
+    space = age_check_unsent(errp) ? age_space_find(name, errp) : NULL;
     if (!space) {
         return NULL;
     }

@@ -15,7 +15,7 @@
 #include "qom/object_interfaces.h"
 #include "exec/memory.h"
 #include "system/hostmem.h"
-#include "accel/age/tcg/age-int.h"
+#include "command.h"
 #include "shared-memory.h"
 
 /**
@@ -88,8 +88,7 @@ void qmp_age_share_memory(const char *id, Error **errp)
     HostMemoryBackend *backend;
     AgeShared *s;
 
-    if (!age_enabled()) {
-        error_setg(errp, AGE_NOT_IN_USE);
+    if (!age_check_enabled(errp)) {
         return;
     }
     backend = find_backend(id, errp);

@@ -35,18 +35,4 @@ typedef struct AgeState {
 
 extern AgeState age_state;
 
-/* Error of every command but query-age when the accelerator is not in use */
-#define AGE_NOT_IN_USE \
-    "the accelerator is not in use; start QEMU with -accel age"
-
-/**
- * age_parse_flush: what a command is to do about TLBs
- * @has_flush: it was given
- * @flush: what was given, or set to the default
- * @errp: set if that can't be done
- *
- * Returns: false on error.
- */
-bool age_parse_flush(bool has_flush, AgeFlush *flush, Error **errp);
-
 #endif /* ACCEL_AGE_TCG_AGE_INT_H */

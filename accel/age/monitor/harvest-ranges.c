@@ -12,9 +12,9 @@
 #include "qemu/osdep.h"
 #include "qemu/bitmap.h"
 #include "qemu/rcu.h"
+#include "accel/age/pt/format.h"
 #include "accel/age/mmu/pieces.h"
-#include "accel/age/tcg/age-int.h"
-#include "harvest-pieces.h"
+#include "harvest-ranges.h"
 
 /**
  * Harvesting: a command under way
@@ -121,7 +121,7 @@ static void harvest_alone(Harvesting *h, const AgePiece *piece)
         .y.start = piece->start,
         .y.end = piece->end,
         .y.first_bit = piece->first_bit,
-        .y.select = r->map,
+        .y.select = r->map.bits,
         .y.young = r->young,
     };
 
@@ -143,8 +143,8 @@ static void gather(const Call *c, unsigned long *select)
         uint64_t pos = pages_between(p->end, c->y.end);
         uint64_t pages = pages_between(p->start, p->end);
 
-        if (r->map) {
-            age_bits_or_from(select, pos, r->map, p->first_bit, pages);
+        if (r->map.bits) {
+            age_bits_or_from(select, pos, r->map.bits, p->first_bit, pages);
         } else {
             age_bits_set(select, pos, pages);
         }
@@ -203,18 +203,19 @@ bool age_harvest_ranges(HarvestRange *ranges, unsigned num, HarvestMode mode)
     Harvesting h = { .ranges = ranges, .mode = mode };
 
     for (unsigned i = 0; i < num; i++) {
-        ranges[i].young = bitmap_new(ranges[i].pages);
+        ranges[i].young = bitmap_new(ranges[i].map.pages);
     }
     WITH_RCU_READ_LOCK_GUARD() {
         for (unsigned i = 0; i < num; i++) {
-            age_ranges_collect(pieces, mode.type, i, ranges[i].arg->start,
-                               ranges[i].arg->end);
+            age_range_reach(mode.type, i,
+                            qapi_AgeRangeArg_base(ranges[i].map.arg), pieces);
         }
         age_pieces_foreach(pieces, age_block_size(), harvest_reached, &h);
     }
     for (unsigned i = 0; i < num; i++) {
-        ranges[i].young_count = age_bits_count(ranges[i].young,
-                                               BITS_TO_LONGS(ranges[i].pages));
+        HarvestRange *r = &ranges[i];
+
+        r->young_count = age_bits_count(r->young, BITS_TO_LONGS(r->map.pages));
     }
     return h.young;
 }

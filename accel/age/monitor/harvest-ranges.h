@@ -4,8 +4,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#ifndef ACCEL_AGE_MONITOR_HARVEST_PIECES_H
-#define ACCEL_AGE_MONITOR_HARVEST_PIECES_H
+#ifndef ACCEL_AGE_MONITOR_HARVEST_RANGES_H
+#define ACCEL_AGE_MONITOR_HARVEST_RANGES_H
 
 #include "harvest-range.h"
 
@@ -38,4 +38,4 @@ typedef struct HarvestMode {
  */
 bool age_harvest_ranges(HarvestRange *ranges, unsigned num, HarvestMode mode);
 
-#endif /* ACCEL_AGE_MONITOR_HARVEST_PIECES_H */
+#endif /* ACCEL_AGE_MONITOR_HARVEST_RANGES_H */

@@ -8,48 +8,25 @@
 
 #include "qemu/osdep.h"
 #include "qemu/rcu.h"
-#include "qemu/timer.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-age.h"
-#include "system/replay.h"
-#include "accel/age/mmu/generation.h"
 #include "accel/age/mmu/pieces.h"
-#include "accel/age/tcg/age-int.h"
-#include "accel/age/tcg/vcpu.h"
-#include "ranges.h"
-#include "unsent.h"
+#include "command.h"
+#include "range.h"
 
-bool age_parse_flush(bool has_flush, AgeFlush *flush, Error **errp)
+static bool check_ranges(AgeRangeList *list, AgeAddressType type, Error **errp)
 {
-    if (!has_flush) {
-        *flush = age_state.flush;
-    }
-    if (*flush == AGE_FLUSH_REQUEST && replay_mode != REPLAY_MODE_NONE) {
-        error_setg(errp, "TLBs can't be flushed under record/replay; use "
-                   "\"flush\": \"none\"");
-        return false;
-    }
-    return true;
-}
+    AgeRangeCheck check = { .type = type };
 
-static bool check_ranges(AgeSpanList *list, AgeAddressType type, Error **errp)
-{
-    AgeRanges state;
-
-    if (!age_check_unsent(errp) || !age_ranges_init(&state, type, errp)) {
+    if (!age_check_unsent(errp) || !age_check_enabled(errp)) {
         return false;
     }
     for (; list; list = list->next) {
-        if (!age_ranges_check(&state, list->value->start, list->value->end,
-                              errp)) {
+        if (!age_range_check(&check, list->value, errp)) {
             return false;
         }
     }
-    if (!state.num) {
-        error_setg(errp, "no ranges given");
-        return false;
-    }
-    return true;
+    return age_range_check_num(&check, errp);
 }
 
 /**
@@ -60,7 +37,7 @@ static bool check_ranges(AgeSpanList *list, AgeAddressType type, Error **errp)
  * @test_only: it only looks
  */
 typedef struct Aging {
-    AgeSpanResult **result;
+    AgeAgingRange **result;
     bool (*age)(uint64_t start, uint64_t end);
     bool test_only;
 } Aging;
@@ -108,12 +85,12 @@ static void age_reached(void *opaque, const AgePiece *piece, unsigned num)
 }
 
 /* Nothing is known of them yet. */
-static AgeSpanResultList *new_results(AgeSpanList *list, GPtrArray *array)
+static AgeAgingRangeList *new_results(AgeRangeList *list, GPtrArray *array)
 {
-    AgeSpanResultList *results = NULL, **tail = &results;
+    AgeAgingRangeList *results = NULL, **tail = &results;
 
     for (; list; list = list->next) {
-        AgeSpanResult *result = g_new0(AgeSpanResult, 1);
+        AgeAgingRange *result = g_new0(AgeAgingRange, 1);
 
         result->start = list->value->start;
         result->end = list->value->end;
@@ -123,70 +100,59 @@ static AgeSpanResultList *new_results(AgeSpanList *list, GPtrArray *array)
     return results;
 }
 
-/* Age all ranges by @age. */
-static AgeSpanResultList *age_spans(AgeSpanList *list, AgeAddressType type,
-                                    bool (*age)(uint64_t start, uint64_t end),
-                                    bool test_only)
+/* Age all ranges by @a->age. */
+static AgeAgingRangeList *age_ranges(Aging *a, AgeRangeList *list,
+                                     AgeAddressType type)
 {
     g_autoptr(GArray) pieces = g_array_new(false, false, sizeof(AgePiece));
     g_autoptr(GPtrArray) array = g_ptr_array_new();
-    AgeSpanResultList *results = new_results(list, array);
-    Aging a = {
-        .result = (AgeSpanResult **)array->pdata,
-        .age = age,
-        .test_only = test_only,
-    };
+    AgeAgingRangeList *results = new_results(list, array);
 
+    a->result = (AgeAgingRange **)array->pdata;
     RCU_READ_LOCK_GUARD();
-    for (unsigned i = 0; i < array->len; i++) {
-        age_ranges_collect(pieces, type, i, a.result[i]->start,
-                           a.result[i]->end);
+    for (unsigned i = 0; list; list = list->next, i++) {
+        age_range_reach(type, i, list->value, pieces);
     }
-    age_pieces_foreach(pieces, age_block_size(), age_reached, &a);
+    age_pieces_foreach(pieces, age_block_size(), age_reached, a);
     return results;
 }
 
-AgeAgingResult *qmp_age_clear_young(AgeSpanList *list, bool has_address,
+/* @flush: also request what others made due before */
+static AgeAgingResult *aging_run(Aging *a, AgeRangeList *list,
+                                 AgeAddressType type, AgeFlush flush)
+{
+    AgeAgingResult *result = g_new0(AgeAgingResult, 1);
+
+    age_pass_begin(qapi_AgeAgingResult_base(result));
+    result->ranges = age_ranges(a, list, type);
+    age_pass_end(qapi_AgeAgingResult_base(result), flush);
+    return result;
+}
+
+AgeAgingResult *qmp_age_clear_young(AgeRangeList *list, bool has_address,
                                     AgeAddressType address, bool has_flush,
                                     AgeFlush flush, Error **errp)
 {
-    AgeAgingResult *result;
+    Aging a = {};
 
     address = has_address ? address : AGE_ADDRESS_TYPE_GPA;
     if (!check_ranges(list, address, errp) ||
         !age_parse_flush(has_flush, &flush, errp)) {
         return NULL;
     }
-    result = g_new0(AgeAgingResult, 1);
-    result->generation = age_generation();
-    result->begin_ns = get_clock();
-    result->ranges = age_spans(list, address,
-                               flush == AGE_FLUSH_REQUEST
-                               ? age_clear_flush_young : age_clear_young,
-                               false);
-    if (flush == AGE_FLUSH_REQUEST) {
-        /* What others cleared before counts as well. */
-        age_vcpu_request_flush();
-    }
-    result->end_ns = get_clock();
-    result->flush_pending = age_vcpu_flush_pending();
-    return result;
+    a.age = flush == AGE_FLUSH_REQUEST ? age_clear_flush_young
+                                       : age_clear_young;
+    return aging_run(&a, list, address, flush);
 }
 
-AgeAgingResult *qmp_age_test_young(AgeSpanList *list, bool has_address,
+AgeAgingResult *qmp_age_test_young(AgeRangeList *list, bool has_address,
                                    AgeAddressType address, Error **errp)
 {
-    AgeAgingResult *result;
+    Aging a = { .age = age_test_young, .test_only = true };
 
     address = has_address ? address : AGE_ADDRESS_TYPE_GPA;
     if (!check_ranges(list, address, errp)) {
         return NULL;
     }
-    result = g_new0(AgeAgingResult, 1);
-    result->generation = age_generation();
-    result->begin_ns = get_clock();
-    result->ranges = age_spans(list, address, age_test_young, true);
-    result->end_ns = get_clock();
-    result->flush_pending = age_vcpu_flush_pending();
-    return result;
+    return aging_run(&a, list, address, AGE_FLUSH_NONE);
 }
