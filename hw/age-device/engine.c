@@ -100,8 +100,8 @@ static uint64_t step_offset(AgeEngine *e, uint64_t step)
 
 /* Transfers; they return false, with the address noted, if it can't be done */
 
-static bool dma(AgeEngine *e, AgeProgress *p, uint64_t addr, uint64_t size,
-                bool write)
+static bool engine_dma(AgeEngine *e, AgeProgress *p, uint64_t addr,
+                       uint64_t size, bool write)
 {
     if (age_dma_rw(e->mmu, addr, e->buffer, size, write)) {
         return true;
@@ -114,7 +114,7 @@ static bool dma_in(AgeEngine *e, AgeProgress *p, uint64_t addr, uint64_t size)
 {
     uint64_t sum = p->checksum;
 
-    if (!dma(e, p, addr, size, false)) {
+    if (!engine_dma(e, p, addr, size, false)) {
         return false;
     }
     for (uint64_t i = 0; i < size; i++) {
@@ -125,7 +125,7 @@ static bool dma_in(AgeEngine *e, AgeProgress *p, uint64_t addr, uint64_t size)
 }
 
 /* What is written, from byte number @at of the job on */
-static void generate(AgeEngine *e, uint64_t at, uint64_t size)
+static void fill_buffer(AgeEngine *e, uint64_t at, uint64_t size)
 {
     bool count = param(e, AGE_DEVICE_COMMAND) == AGE_DEVICE_COMMAND_WRITE;
     uint64_t fill = param(e, AGE_DEVICE_FILL);
@@ -137,8 +137,8 @@ static void generate(AgeEngine *e, uint64_t at, uint64_t size)
     }
 }
 
-static bool transfer(AgeEngine *e, AgeProgress *p, uint64_t offset,
-                     uint64_t size)
+static bool engine_transfer(AgeEngine *e, AgeProgress *p, uint64_t offset,
+                            uint64_t size)
 {
     uint64_t source = param(e, AGE_DEVICE_SOURCE) + offset;
     uint64_t destination = param(e, AGE_DEVICE_DESTINATION) + offset;
@@ -148,15 +148,16 @@ static bool transfer(AgeEngine *e, AgeProgress *p, uint64_t offset,
         return dma_in(e, p, source, size);
     case AGE_DEVICE_COMMAND_COPY:
         return dma_in(e, p, source, size) &&
-               dma(e, p, destination, size, true);
+               engine_dma(e, p, destination, size, true);
     default:
-        generate(e, p->bytes, size);
-        return dma(e, p, destination, size, true);
+        fill_buffer(e, p->bytes, size);
+        return engine_dma(e, p, destination, size, true);
     }
 }
 
 /* Does a step at @base go beyond the end of the address space? */
-static bool wraps(AgeEngine *e, AgeProgress *p, uint64_t base, uint64_t offset)
+static bool place_wraps(AgeEngine *e, AgeProgress *p, uint64_t base,
+                       uint64_t offset)
 {
     uint64_t start = base + offset;
 
@@ -174,12 +175,12 @@ static bool step_wraps(AgeEngine *e, AgeProgress *p, uint64_t offset)
               command == AGE_DEVICE_COMMAND_COPY;
     bool out = command != AGE_DEVICE_COMMAND_READ;
 
-    return (in && wraps(e, p, param(e, AGE_DEVICE_SOURCE), offset)) ||
-           (out && wraps(e, p, param(e, AGE_DEVICE_DESTINATION), offset));
+    return (in && place_wraps(e, p, param(e, AGE_DEVICE_SOURCE), offset)) ||
+           (out && place_wraps(e, p, param(e, AGE_DEVICE_DESTINATION), offset));
 }
 
 /* Count a piece, and go on to the next step and pass if it was their last. */
-static void advance(AgeEngine *e, AgeProgress *p, uint64_t size)
+static void engine_advance(AgeEngine *e, AgeProgress *p, uint64_t size)
 {
     p->bytes += size;
     p->offset += size;
@@ -216,10 +217,10 @@ static AgeEngineResult do_piece(AgeEngine *e, AgeProgress *p)
         return AGE_ENGINE_WRAP;
     }
     size = MIN(param(e, AGE_DEVICE_LENGTH) - p->offset, AGE_DEVICE_PIECE);
-    if (!transfer(e, p, offset + p->offset, size)) {
+    if (!engine_transfer(e, p, offset + p->offset, size)) {
         return AGE_ENGINE_DMA;
     }
-    advance(e, p, size);
+    engine_advance(e, p, size);
     return is_done(e, p) ? AGE_ENGINE_DONE : AGE_ENGINE_MORE;
 }
 

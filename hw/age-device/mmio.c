@@ -17,7 +17,7 @@ static bool is_param(hwaddr reg)
     return reg >= AGE_DEVICE_COMMAND && reg <= AGE_DEVICE_REPEAT;
 }
 
-static uint64_t features(AgeDevice *s)
+static uint64_t read_features(AgeDevice *s)
 {
     return (age_device_has_worker(s) ? AGE_DEVICE_FEATURE_WORKER : 0) |
            (s->test_clear_young ? AGE_DEVICE_FEATURE_YOUNG : 0);
@@ -50,7 +50,7 @@ static uint64_t read_register(AgeDevice *s, hwaddr reg)
     case AGE_DEVICE_ID:
         return AGE_DEVICE_ID_VALUE;
     case AGE_DEVICE_FEATURES:
-        return features(s);
+        return read_features(s);
     case AGE_DEVICE_STATUS:
         return s->status;
     case AGE_DEVICE_IRQ_STATUS:

@@ -66,7 +66,7 @@ static bool change_state(AgeDevice *s, AgeJobState from, AgeJobState to)
  * The interrupt is last: it is a write to an address of the guest's choice, and
  * could start the next job or unplug the device, which may be gone after that.
  */
-static void end_with(AgeDevice *s, uint64_t status, uint64_t cause)
+static void job_end_with(AgeDevice *s, uint64_t status, uint64_t cause)
 {
     trace_age_device_end(status, age_engine_progress(&s->engine).bytes);
     s->status = status;
@@ -74,29 +74,29 @@ static void end_with(AgeDevice *s, uint64_t status, uint64_t cause)
     age_device_irq_raise(s, cause);
 }
 
-static void end_with_error(AgeDevice *s, uint64_t code)
+static void job_end_with_error(AgeDevice *s, uint64_t code)
 {
-    end_with(s, AGE_DEVICE_STATUS_ERROR | code << AGE_DEVICE_STATUS_CODE,
+    job_end_with(s, AGE_DEVICE_STATUS_ERROR | code << AGE_DEVICE_STATUS_CODE,
              AGE_DEVICE_IRQ_ERROR);
 }
 
-static void end(AgeDevice *s, AgeEngineResult result)
+static void job_end(AgeDevice *s, AgeEngineResult result)
 {
     switch (result) {
     case AGE_ENGINE_MORE:
-        end_with(s, AGE_DEVICE_STATUS_STOPPED, AGE_DEVICE_IRQ_DONE);
+        job_end_with(s, AGE_DEVICE_STATUS_STOPPED, AGE_DEVICE_IRQ_DONE);
         break;
     case AGE_ENGINE_DONE:
-        end_with(s, AGE_DEVICE_STATUS_DONE, AGE_DEVICE_IRQ_DONE);
+        job_end_with(s, AGE_DEVICE_STATUS_DONE, AGE_DEVICE_IRQ_DONE);
         break;
     case AGE_ENGINE_INVALID:
-        end_with_error(s, AGE_DEVICE_CODE_INVALID);
+        job_end_with_error(s, AGE_DEVICE_CODE_INVALID);
         break;
     case AGE_ENGINE_WRAP:
-        end_with_error(s, AGE_DEVICE_CODE_WRAP);
+        job_end_with_error(s, AGE_DEVICE_CODE_WRAP);
         break;
     case AGE_ENGINE_DMA:
-        end_with_error(s, AGE_DEVICE_CODE_DMA);
+        job_end_with_error(s, AGE_DEVICE_CODE_DMA);
         break;
     }
 }
@@ -124,7 +124,7 @@ static void call_guarded(AgeDevice *s, void (*func)(AgeDevice *s))
 static void end_over(AgeDevice *s)
 {
     if (get_state(s) == AGE_JOB_OVER) {
-        end(s, s->result);
+        job_end(s, s->result);
     }
 }
 
@@ -167,7 +167,7 @@ static void run_slice(AgeDevice *s)
         if (result == AGE_ENGINE_MORE) {
             next_slice(s);
         } else {
-            end(s, result);
+            job_end(s, result);
         }
         break;
     case AGE_JOB_PAUSED:
@@ -251,7 +251,7 @@ bool age_device_has_worker(AgeDevice *s)
                         &address_space_memory;
 }
 
-static void run(AgeDevice *s)
+static void job_run(AgeDevice *s)
 {
     if (age_device_has_worker(s)) {
         set_state(s, AGE_JOB_WORKER);
@@ -266,7 +266,7 @@ static void run(AgeDevice *s)
  * Waits for the worker with the BQL held, and for a piece at most: what a piece
  * does waits for nobody who has the BQL.
  */
-static void halt(AgeDevice *s)
+static void job_halt(AgeDevice *s)
 {
     assert(bql_locked());
     g_clear_handle_id(&s->slice, g_source_remove);
@@ -299,7 +299,7 @@ void age_device_start(AgeDevice *s)
                            *age_engine_param(e, AGE_DEVICE_REPEAT));
     age_engine_begin(e);
     s->status = AGE_DEVICE_STATUS_BUSY;
-    run(s);
+    job_run(s);
 }
 
 void age_device_stop(AgeDevice *s)
@@ -310,10 +310,10 @@ void age_device_stop(AgeDevice *s)
         return;
     }
     if (get_state(s) == AGE_JOB_SLICES) {
-        halt(s);
+        job_halt(s);
     }
     if (get_state(s) == AGE_JOB_PAUSED) {
-        end(s, s->result);
+        job_end(s, s->result);
     }
 }
 
@@ -328,13 +328,13 @@ void age_device_pause(AgeDevice *s)
         return;
     }
     trace_age_device_pause();
-    halt(s);
+    job_halt(s);
     change_state(s, AGE_JOB_OVER, AGE_JOB_PAUSED);
 }
 
 void age_device_abort(AgeDevice *s)
 {
-    halt(s);
+    job_halt(s);
     if (get_state(s) != AGE_JOB_GONE) {
         set_state(s, AGE_JOB_NONE);
     }
@@ -349,9 +349,9 @@ void age_device_resume(AgeDevice *s)
     trace_age_device_resume();
     if (s->result != AGE_ENGINE_MORE ||
         (s->status & AGE_DEVICE_STATUS_STOPPED)) {
-        end(s, s->result);
+        job_end(s, s->result);
     } else {
-        run(s);
+        job_run(s);
     }
 }
 

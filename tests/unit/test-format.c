@@ -119,34 +119,34 @@ static void test_masks(void)
     g_assert_cmphex(EPT->accessed, ==, 0x100);
     g_assert_cmphex(EPT->table_accessed, ==, 0x100);
     g_assert_cmphex(EPT->dirty, ==, 0x200);
-    g_assert_true(age_entry_writable(EPT, 0x2));
-    g_assert_false(age_entry_writable(EPT, 0x35));
+    g_assert_true(age_entry_is_writable(EPT, 0x2));
+    g_assert_false(age_entry_is_writable(EPT, 0x35));
 
     g_assert_cmpstr(S2->name, ==, "stage2");
     g_assert_cmphex(S2->accessed, ==, 0x400);
     g_assert_cmphex(S2->table_accessed, ==, 0x400);
     g_assert_cmphex(S2->dirty, ==, 0x80);
-    g_assert_true(age_entry_writable(S2, 0x3ff));
-    g_assert_true(age_entry_writable(S2, 0x800000000037fULL));
-    g_assert_false(age_entry_writable(S2, 0x37f));
+    g_assert_true(age_entry_is_writable(S2, 0x3ff));
+    g_assert_true(age_entry_is_writable(S2, 0x800000000037fULL));
+    g_assert_false(age_entry_is_writable(S2, 0x37f));
 }
 
 static void test_entry_helpers(void)
 {
     uint64_t table = 0x7f1234567000ULL;
 
-    g_assert_false(age_entry_present(EPT, 0xfffffffffffff7ffULL));
-    g_assert_true(age_entry_present(EPT, 0x800));
-    g_assert_true(age_entry_leaf(EPT, 0x37, 0));
-    g_assert_false(age_entry_leaf(EPT, 0x37, 1));
-    g_assert_true(age_entry_leaf(EPT, 0xb7, 2));
+    g_assert_false(age_entry_is_present(EPT, 0xfffffffffffff7ffULL));
+    g_assert_true(age_entry_is_present(EPT, 0x800));
+    g_assert_true(age_entry_is_leaf(EPT, 0x37, 0));
+    g_assert_false(age_entry_is_leaf(EPT, 0x37, 1));
+    g_assert_true(age_entry_is_leaf(EPT, 0xb7, 2));
     g_assert_true((uintptr_t)age_entry_table(EPT, table | 0x107) == table);
 
-    g_assert_false(age_entry_present(S2, 0xfffffffffffffffeULL));
-    g_assert_true(age_entry_present(S2, 0x1));
-    g_assert_true(age_entry_leaf(S2, 0x3, 0));
-    g_assert_false(age_entry_leaf(S2, 0x3, 1));
-    g_assert_true(age_entry_leaf(S2, 0x1, 2));
+    g_assert_false(age_entry_is_present(S2, 0xfffffffffffffffeULL));
+    g_assert_true(age_entry_is_present(S2, 0x1));
+    g_assert_true(age_entry_is_leaf(S2, 0x3, 0));
+    g_assert_false(age_entry_is_leaf(S2, 0x3, 1));
+    g_assert_true(age_entry_is_leaf(S2, 0x1, 2));
     g_assert_true((uintptr_t)age_entry_table(S2, table | 0x403) == table);
 }
 
@@ -161,16 +161,16 @@ static void test_ept_tracking(void)
     g_assert_false(fmt->hw_ad);
     g_assert_cmphex(age_make_leaf(fmt, f, 0, AGE_LEAF_RW), ==, rw);
     g_assert_cmphex(age_make_leaf(fmt, f, 0, AGE_LEAF_RO), ==, f | 0x835);
-    g_assert_cmphex(age_leaf_young(fmt, rw, false), ==, rw | 0x100);
-    g_assert_cmphex(age_leaf_young(fmt, rw, true), ==, rw | 0x102);
-    g_assert_cmphex(age_leaf_old(fmt, rw | 0x102), ==, old);
-    g_assert_cmphex(age_leaf_young(fmt, old, false), ==, rw | 0x100);
-    g_assert_cmphex(age_leaf_young(fmt, old, true), ==, rw | 0x102);
-    g_assert_cmphex(age_leaf_old(fmt, f | 0x935), ==,
+    g_assert_cmphex(age_leaf_make_young(fmt, rw, false), ==, rw | 0x100);
+    g_assert_cmphex(age_leaf_make_young(fmt, rw, true), ==, rw | 0x102);
+    g_assert_cmphex(age_leaf_make_old(fmt, rw | 0x102), ==, old);
+    g_assert_cmphex(age_leaf_make_young(fmt, old, false), ==, rw | 0x100);
+    g_assert_cmphex(age_leaf_make_young(fmt, old, true), ==, rw | 0x102);
+    g_assert_cmphex(age_leaf_make_old(fmt, f | 0x935), ==,
                     f | 0x0140000000000830ULL);
-    g_assert_true(age_entry_present(fmt, old));
-    g_assert_true(age_entry_writable(fmt, old));
-    g_assert_false(age_entry_writable(fmt, f | 0x935));
+    g_assert_true(age_entry_is_present(fmt, old));
+    g_assert_true(age_entry_is_writable(fmt, old));
+    g_assert_false(age_entry_is_writable(fmt, f | 0x935));
     g_assert_cmphex(age_leaf_mapping(fmt, old), ==, rw);
     g_assert_cmphex(age_leaf_mapping(fmt, rw | 0x102), ==, rw);
 }
@@ -183,8 +183,8 @@ static void test_stage2_software(void)
     g_assert_false(fmt->hw_ad);
     g_assert_cmphex(age_make_leaf(fmt, f, 0, AGE_LEAF_RW), ==, f | 0x3ff);
     g_assert_cmphex(age_make_leaf(fmt, f, 0, AGE_LEAF_RO), ==, f | 0x37f);
-    g_assert_cmphex(age_leaf_young(fmt, f | 0x3ff, true), ==, f | 0x7ff);
-    g_assert_cmphex(age_leaf_old(fmt, f | 0x7ff), ==, f | 0x3ff);
+    g_assert_cmphex(age_leaf_make_young(fmt, f | 0x3ff, true), ==, f | 0x7ff);
+    g_assert_cmphex(age_leaf_make_old(fmt, f | 0x7ff), ==, f | 0x3ff);
     g_assert_cmphex(age_leaf_mapping(fmt, f | 0x7ff), ==, f | 0x3ff);
 }
 

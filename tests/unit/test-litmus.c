@@ -118,7 +118,7 @@ static void set_scene(Litmus *l)
     AgePath path;
 
     age_pt_walk(&l->pt, l->gpa, &path);
-    *path.entry[0] = age_leaf_old(l->pt.fmt, *path.entry[0]);
+    *path.entry[0] = age_leaf_make_old(l->pt.fmt, *path.entry[0]);
     for (int h = 1; h <= l->pt.geo.root_height; h++) {
         *path.entry[h] &= ~flag;
         *path.entry[h] |= (parents >> h) & 1 ? flag : 0;

@@ -110,8 +110,10 @@ static void play_split(unsigned self, void *opaque)
         stage_harvest(s, true);
         return;
     }
-    while (!(m = age_pt_mark(&s->pt, &path, false)).present) {
+    m = age_pt_mark(&s->pt, &path, false);
+    while (m.result == AGE_MARK_AGAIN) {
         age_pt_walk(&s->pt, 0, &path);
+        m = age_pt_mark(&s->pt, &path, false);
     }
     s->set += m.accessed;
 }

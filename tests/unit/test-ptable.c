@@ -228,7 +228,7 @@ static void check_mark(const AgePageTable *pt, uint64_t gpa, bool write,
 {
     AgeMarked m = touch_gpa(pt, gpa, write);
 
-    g_assert_true(m.present);
+    g_assert_cmpint(m.result, ==, AGE_MARK_DONE);
     g_assert_cmpint(m.accessed, ==, accessed);
     g_assert_cmpint(m.dirty, ==, dirty && pt->fmt->dirty);
 }

@@ -72,7 +72,7 @@ static bool walk_once(Worker *w, uint64_t gpa)
     }
     m = age_pt_mark(pt, &path, below(w, 2));
     w->flags += m.accessed;
-    return m.present;
+    return m.result == AGE_MARK_DONE;
 }
 
 /* Once in a while a leaf turns out to be wrong. */

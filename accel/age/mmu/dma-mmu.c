@@ -86,7 +86,7 @@ static bool ask_iommu(AgeDMA *dma, hwaddr addr, bool write, hwaddr *gpa)
  * That drops a reference to a region, without the BQL perhaps, but never the
  * last one: the view of memory that @cache holds as well has another.
  */
-static bool translate(AgeDMA *dma, hwaddr addr, hwaddr size, bool write,
+static bool dma_translate(AgeDMA *dma, hwaddr addr, hwaddr size, bool write,
                       MemoryRegionCache *cache, hwaddr *gpa)
 {
     *gpa = addr;
@@ -103,7 +103,7 @@ static bool translate(AgeDMA *dma, hwaddr addr, hwaddr size, bool write,
 }
 
 /* Memory that takes the access, so that it is a copy and no device's code */
-static bool permitted(const MemoryRegionCache *cache, bool write)
+static bool dma_permitted(const MemoryRegionCache *cache, bool write)
 {
     return cache->ptr && memory_region_is_ram(cache->mrs.mr) &&
            !(write && cache->mrs.readonly);
@@ -113,7 +113,7 @@ static bool permitted(const MemoryRegionCache *cache, bool write)
 static hwaddr access_memory(AgeDMA *dma, MemoryRegionCache *cache, hwaddr gpa,
                             void *buf, bool write)
 {
-    if (!permitted(cache, write)) {
+    if (!dma_permitted(cache, write)) {
         return 0;
     }
     /* The flags are set first, as by the page walker of a device. */
@@ -134,7 +134,7 @@ static hwaddr access_page(AgeDMA *dma, hwaddr addr, void *buf, hwaddr size,
     MemoryRegionCache cache;
     hwaddr gpa, done;
 
-    if (!translate(dma, addr, size, write, &cache, &gpa)) {
+    if (!dma_translate(dma, addr, size, write, &cache, &gpa)) {
         return 0;
     }
     done = access_memory(dma, &cache, gpa, buf, write);

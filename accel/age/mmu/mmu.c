@@ -18,7 +18,7 @@ unsigned age_mmu_num_spaces(const AgeMMU *mmu)
 }
 
 /* Returns whether there was anything. */
-static bool zap(AgeAddressSpace *space, hwaddr start, hwaddr end)
+static bool space_zap(AgeAddressSpace *space, hwaddr start, hwaddr end)
 {
     bool zapped;
 
@@ -34,7 +34,7 @@ static void space_unmapped(AgeMemory *mem, hwaddr start, hwaddr end)
     AgeAddressSpace *space = container_of(mem, AgeAddressSpace, mem);
 
     trace_age_unmapped(space->name, start, end);
-    zap(space, start, end);
+    space_zap(space, start, end);
 }
 
 /* Harvest the part of @slot that lies in @y */
@@ -144,7 +144,7 @@ static bool mmu_test_young(AgeNotifier *n, uint64_t start, uint64_t end)
  * TLBs still have what was zapped.  As in a harvest, nobody waits for them.
  * @request is how to ask for a flush, or NULL.
  */
-static void zapped(AgeMMU *mmu, void (*request)(void))
+static void mmu_zapped(AgeMMU *mmu, void (*request)(void))
 {
     /* Pairs with age_vcpu_request_flush(). */
     qatomic_set_mb(&mmu->unflushed, true);
@@ -162,7 +162,7 @@ static bool invalidate_slot(AgeAddressSpace *space, const AgeMemSlot *slot,
     if (start >= end) {
         return false;
     }
-    return zap(space, slot->gpa + (start - slot->hva),
+    return space_zap(space, slot->gpa + (start - slot->hva),
                slot->gpa + (end - slot->hva));
 }
 
@@ -183,7 +183,7 @@ static void mmu_invalidate(AgeNotifier *n, uint64_t start, uint64_t end)
         }
     }
     if (any) {
-        zapped(mmu, mmu->flush_later);
+        mmu_zapped(mmu, mmu->flush_later);
     }
 }
 
@@ -276,10 +276,10 @@ void age_mmu_set_format(AgeMMU *mmu, const AgeFormat *fmt)
         AgeAddressSpace *space = mmu->space[i];
 
         qatomic_set(&space->pt.fmt, fmt);
-        zap(space, 0, space->mem.gpa_limit);
+        space_zap(space, 0, space->mem.gpa_limit);
     }
     /* When the memory layout changes, QEMU itself does so. */
-    zapped(mmu, mmu->flush);
+    mmu_zapped(mmu, mmu->flush);
 }
 
 AgeAddressSpace *age_mmu_add_space(AgeMMU *mmu, char *name,

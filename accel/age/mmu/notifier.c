@@ -83,7 +83,7 @@ static bool can_test_clear_young(AgeNotifier *n, const char **reason)
  * Make old what is asked for.  Two parts may be parts of one block, which only
  * the first would find young: so look at all of them before.
  */
-static bool fall_back(AgeNotifier *n, AgeYoung *y)
+static bool notifier_fall_back(AgeNotifier *n, AgeYoung *y)
 {
     bool look = y->num_parts > 1 && n->ops->test_young;
     bool young = false;
@@ -102,7 +102,7 @@ static bool fall_back(AgeNotifier *n, AgeYoung *y)
 }
 
 /* The answer of @n; asked first, so that a refusal consumes nothing */
-static AgeHow harvest(AgeNotifier *n, AgeYoung *y, bool fallback,
+static AgeHow notifier_harvest(AgeNotifier *n, AgeYoung *y, bool fallback,
                       const char **reason, bool *young)
 {
     *young = false;
@@ -115,7 +115,7 @@ static AgeHow harvest(AgeNotifier *n, AgeYoung *y, bool fallback,
     if (!fallback || !n->ops->clear_young) {
         return AGE_HOW_REFUSED;
     }
-    *young = fall_back(n, y);
+    *young = notifier_fall_back(n, y);
     return AGE_HOW_CLEAR_YOUNG;
 }
 
@@ -130,7 +130,7 @@ bool age_test_clear_young(AgeYoung *y, bool fallback, AgeAnswered *answered,
     QLIST_FOREACH_RCU(n, &notifiers, next) {
         const char *reason;
         bool young;
-        AgeHow how = harvest(n, y, fallback, &reason, &young);
+        AgeHow how = notifier_harvest(n, y, fallback, &reason, &young);
 
         result |= young;
         if (answered) {
@@ -141,7 +141,7 @@ bool age_test_clear_young(AgeYoung *y, bool fallback, AgeAnswered *answered,
     return result;
 }
 
-static void invalidate(uint64_t start, uint64_t end)
+static void notifiers_invalidate(uint64_t start, uint64_t end)
 {
     AgeNotifier *n;
 
@@ -158,13 +158,13 @@ void age_discarded(void *host, uint64_t size)
     uint64_t start = (uintptr_t)host;
 
     trace_age_discarded(start, start + size);
-    invalidate(start, start + size);
+    notifiers_invalidate(start, start + size);
 }
 
 void age_forget(void)
 {
     /* The last page can't be anybody's, as its end is no address. */
-    invalidate(0, -AGE_PAGE_SIZE);
+    notifiers_invalidate(0, -AGE_PAGE_SIZE);
 }
 
 bool age_clear_young(uint64_t start, uint64_t end)

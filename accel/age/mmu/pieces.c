@@ -62,7 +62,7 @@ static uint64_t next_change(const GArray *active, const AgePiece *next,
 }
 
 /* Hand out the blocks from @from to before @to, of which all have some */
-static void reach(const GArray *active, GArray *cut, uint64_t block,
+static void reach_stretch(const GArray *active, GArray *cut, uint64_t block,
                   uint64_t from, uint64_t to, AgeReachedFunc *fn, void *opaque)
 {
     g_array_set_size(cut, 0);
@@ -105,7 +105,7 @@ void age_pieces_foreach(GArray *pieces, uint64_t block, AgeReachedFunc *fn,
             next++;
         }
         to = next_change(active, next < end ? next : NULL, block, at);
-        reach(active, cut, block, at, to, fn, opaque);
+        reach_stretch(active, cut, block, at, to, fn, opaque);
         drop_ended(active, block, to);
         at = to;
     }

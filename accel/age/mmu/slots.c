@@ -192,7 +192,7 @@ static bool any_slot(const AgeMemSlots *slots, hwaddr start, Int128 end)
 }
 
 /* Does a range have all of what is at @gpa? */
-static bool covers(hwaddr start, Int128 end, hwaddr gpa, uint64_t size)
+static bool range_covers(hwaddr start, Int128 end, hwaddr gpa, uint64_t size)
 {
     return gpa >= start &&
            int128_le(int128_add(int128_make64(gpa), int128_make64(size)), end);
@@ -205,14 +205,14 @@ static void remove_range(AgeMemory *mem, hwaddr start, Int128 end)
     for (unsigned i = pending->len; i-- > 0;) {
         AgeMemSlot *slot = &g_array_index(pending, AgeMemSlot, i);
 
-        if (covers(start, end, slot->gpa, slot->size)) {
+        if (range_covers(start, end, slot->gpa, slot->size)) {
             g_array_remove_index_fast(pending, i);
         }
     }
     for (unsigned i = unserved->len; i-- > 0;) {
         AgeUnserved *range = &g_array_index(unserved, AgeUnserved, i);
 
-        if (covers(start, end, range->gpa, range->size)) {
+        if (range_covers(start, end, range->gpa, range->size)) {
             g_array_remove_index_fast(unserved, i);
         }
     }
@@ -303,7 +303,7 @@ static void report_unmapped(AgeMemory *mem, const AgeMemSlot *old,
     report_range(mem, now, from, age_slot_end(old));
 }
 
-static void publish(AgeMemory *mem, AgeMemSlots *now)
+static void publish_slots(AgeMemory *mem, AgeMemSlots *now)
 {
     AgeMemSlots *old = mem->slots;
 
@@ -358,7 +358,7 @@ static void age_commit(MemoryListener *listener)
 
     if (pending) {
         now = slots_from_pending(pending, unserved);
-        publish(mem, now);
+        publish_slots(mem, now);
         warn_unserved(now);
     }
 }
@@ -381,5 +381,5 @@ void age_memory_cleanup(AgeMemory *mem)
     memory_listener_unregister(&mem->listener);
     g_clear_pointer(&mem->pending, g_array_unref);
     g_clear_pointer(&mem->pending_unserved, g_array_unref);
-    publish(mem, slots_new(0, 0));
+    publish_slots(mem, slots_new(0, 0));
 }

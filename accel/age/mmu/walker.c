@@ -11,7 +11,7 @@
 #define REGION_SHIFT    (AGE_PAGE_SHIFT + AGE_LEVEL_SHIFT)
 
 /* Readers of statistics only need to see whole values. */
-static void count(uint64_t *counter)
+static void count_up(uint64_t *counter)
 {
     qatomic_set(counter, *counter + 1);
 }
@@ -49,6 +49,13 @@ static uint64_t wanted_leaf(const AgeAddressSpace *space, hwaddr gpa,
                          slot->device ? AGE_LEAF_DEVICE : AGE_LEAF_RW);
 }
 
+/* Does @leaf map what it should, and how it should, whatever its flags are? */
+static bool is_wanted(const AgeFormat *fmt, uint64_t leaf, uint64_t wanted)
+{
+    return wanted &&
+           age_leaf_mapping(fmt, leaf) == age_leaf_mapping(fmt, wanted);
+}
+
 /*
  * Handle an EPT violation or stage-2 translation fault: look up what should
  * be mapped, and map it.  The topology may change between the two.  Then
@@ -56,36 +63,34 @@ static uint64_t wanted_leaf(const AgeAddressSpace *space, hwaddr gpa,
  * frame that is not the guest's any more: so look whether the sequence number
  * moved, and if it did, give that leaf the frame that it should have now.
  *
+ * @suspect is a leaf at the end of @path that may be one that another walker
+ * left behind so, and has not put right yet; 0 if there is none.
+ *
  * Returns the leaf, or 0 if there is no memory.
  */
-static uint64_t map_wanted(AgeAddressSpace *space, hwaddr gpa, AgePath *path)
+static uint64_t map_wanted(AgeAddressSpace *space, hwaddr gpa, AgePath *path,
+                           uint64_t suspect)
 {
     AgePageTable *pt = &space->pt;
-    uint64_t stale = 0;
 
     for (;;) {
         uint64_t seq = age_pt_read_seq(pt);
         int height = 0;
         uint64_t leaf = wanted_leaf(space, gpa, &height);
-        uint64_t entry;
+        uint64_t entry = 0;
 
-        if (stale) {
-            age_pt_remap(pt, path, stale, height == path->height ? leaf : 0);
+        if (suspect && !is_wanted(age_pt_format(pt), suspect, leaf)) {
+            age_pt_remap(pt, path, suspect, height == path->height ? leaf : 0);
         }
-        if (!leaf && age_pt_read_seq(pt) == seq) {
-            return 0;
+        if (leaf) {
+            entry = age_pt_map(pt, gpa, leaf, height, path);
+            /* Pairs with the first barrier in age_pt_zap(). */
+            smp_mb__after_rmw();
         }
-        if (!leaf) {
-            stale = 0;
-            continue;
-        }
-        entry = age_pt_map(pt, gpa, leaf, height, path);
-        /* Pairs with the first barrier in age_pt_zap(). */
-        smp_mb__after_rmw();
         if (age_pt_read_seq(pt) == seq) {
             return entry;
         }
-        stale = entry;
+        suspect = entry;
     }
 }
 
@@ -120,7 +125,7 @@ static uint64_t find_path(AgeWalkCacheSlot *slot, const AgePageTable *pt,
 static bool nothing_to_set(const AgePageTable *pt, const AgeFormat *fmt,
                            const AgePath *path, uint64_t leaf, bool write)
 {
-    if (age_leaf_young(fmt, leaf, write) != leaf) {
+    if (age_leaf_make_young(fmt, leaf, write) != leaf) {
         return false;
     }
     for (int h = path->height + 1; h <= pt->geo.root_height; h++) {
@@ -139,82 +144,68 @@ static bool nothing_to_set(const AgePageTable *pt, const AgeFormat *fmt,
  */
 static bool leaf_faults(const AgeFormat *fmt, uint64_t leaf, bool write)
 {
-    return !leaf || (!fmt->hw_ad && age_leaf_young(fmt, leaf, write) != leaf);
+    return !leaf ||
+           (!fmt->hw_ad && age_leaf_make_young(fmt, leaf, write) != leaf);
 }
 
 /*
- * A store met a leaf that does not permit it.  That is as it should be if the
- * memory is read-only.  It may also be a leaf of another walker that was
- * overtaken by a change and has not put it right yet: do so in its stead.
- *
- * Returns true if the leaf is as it should be.
+ * Set the flags of the leaf at the end of @path, and map it first if need be.
+ * A store that meets a leaf which does not permit it is right to be denied if
+ * the memory is read-only, or else it met a leaf that is not right yet.
  */
-static bool denied(AgeAddressSpace *space, const AgePath *path, uint64_t leaf,
-                   hwaddr gpa)
-{
-    int height = 0;
-    uint64_t wanted = wanted_leaf(space, gpa, &height);
-
-    if (!age_entry_writable(age_pt_format(&space->pt), wanted)) {
-        return true;
-    }
-    age_pt_remap(&space->pt, path, leaf,
-                 height == path->height ? wanted : 0);
-    return false;
-}
-
-/* Set the flags of the leaf at the end of @path, and map it first if need be */
-static AgeMarked use_leaf(AgeWalkStats *stats, AgeAddressSpace *space,
-                          AgePath *path, uint64_t leaf, bool fault, hwaddr gpa,
-                          bool write)
+static AgeMarked use_leaf(AgeAddressSpace *space, AgePath *path, uint64_t leaf,
+                          hwaddr gpa, bool write)
 {
     const AgeFormat *fmt = age_pt_format(&space->pt);
 
+    if (!leaf || (write && !age_entry_is_writable(fmt, leaf))) {
+        leaf = map_wanted(space, gpa, path, leaf);
+    }
     if (!leaf) {
-        leaf = map_wanted(space, gpa, path);
-        if (!leaf) {
-            count(&stats->unmapped);
-            return (AgeMarked) { .present = true };
-        }
+        return (AgeMarked) { .result = AGE_MARK_UNMAPPED };
     }
-    if (write && !age_entry_writable(fmt, leaf)) {
-        if (!denied(space, path, leaf, gpa)) {
-            return (AgeMarked) {};
-        }
-        count(&stats->denied);
-        return (AgeMarked) { .present = true };
-    }
-    if (fault) {
-        count(&stats->violations);
+    if (write && !age_entry_is_writable(fmt, leaf)) {
+        return (AgeMarked) { .result = AGE_MARK_DENIED };
     }
     return age_pt_mark(&space->pt, path, write);
 }
 
 /*
- * One try; not @present in what it returns if the leaf vanished on the way.  As
- * in a hypervisor, a fault is handled with the MMU lock held for reading.
+ * One try.  As in a hypervisor, a fault is handled with the MMU lock held for
+ * reading.
  */
 static AgeMarked walk_once(AgeWalkStats *stats, AgeAddressSpace *space,
                            AgePath *path, uint64_t leaf, hwaddr gpa,
                            bool write)
 {
-    bool fault = leaf_faults(age_pt_format(&space->pt), leaf, write);
     AgeMarked marked;
 
-    if (fault) {
-        age_mmu_lock_read(&space->mmu->lock);
+    if (!leaf_faults(age_pt_format(&space->pt), leaf, write)) {
+        return use_leaf(space, path, leaf, gpa, write);
     }
-    marked = use_leaf(stats, space, path, leaf, fault, gpa, write);
-    if (fault) {
-        age_mmu_unlock_read(&space->mmu->lock);
-    }
-    if (marked.accessed) {
-        count(&stats->accessed);
-    }
-    if (marked.dirty) {
-        count(&stats->dirty);
+    age_mmu_lock_read(&space->mmu->lock);
+    marked = use_leaf(space, path, leaf, gpa, write);
+    age_mmu_unlock_read(&space->mmu->lock);
+    if (marked.result == AGE_MARK_DONE || marked.result == AGE_MARK_AGAIN) {
+        count_up(&stats->violations);
     }
     return marked;
+}
+
+static void count_marked(AgeWalkStats *stats, const AgeMarked *marked)
+{
+    if (marked->accessed) {
+        count_up(&stats->accessed);
+    }
+    if (marked->dirty) {
+        count_up(&stats->dirty);
+    }
+    if (marked->result == AGE_MARK_UNMAPPED) {
+        count_up(&stats->unmapped);
+    }
+    if (marked->result == AGE_MARK_DENIED) {
+        count_up(&stats->denied);
+    }
 }
 
 /* The walk when there is something to set or to map */
@@ -225,11 +216,12 @@ static bool G_GNUC_NO_INLINE walk_slow(AgeWalkStats *stats,
 {
     AgeMarked marked = walk_once(stats, space, &slot->path, leaf, gpa, write);
 
-    while (!marked.present) {
-        count(&stats->retries);
+    while (marked.result == AGE_MARK_AGAIN) {
+        count_up(&stats->retries);
         leaf = age_pt_walk(&space->pt, gpa, &slot->path);
         marked = walk_once(stats, space, &slot->path, leaf, gpa, write);
     }
+    count_marked(stats, &marked);
     if (slot->path.height > 0) {
         /* Only paths to a table of pages serve a whole region. */
         slot->region = 0;
@@ -245,9 +237,9 @@ bool age_walk(AgeWalker *w, unsigned index, hwaddr gpa, bool write)
     const AgeFormat *fmt = age_pt_format(&space->pt);
     uint64_t leaf;
 
-    count(&w->stats.fills);
+    count_up(&w->stats.fills);
     if (gpa >= space->mem.gpa_limit) {
-        count(&w->stats.unmapped);
+        count_up(&w->stats.unmapped);
         return false;
     }
     leaf = find_path(slot, &space->pt, gpa);
@@ -257,5 +249,5 @@ bool age_walk(AgeWalker *w, unsigned index, hwaddr gpa, bool write)
     if (slot->path.height > 0) {
         slot->region = 0;
     }
-    return age_leaf_clean(fmt, leaf);
+    return age_leaf_is_clean(fmt, leaf);
 }

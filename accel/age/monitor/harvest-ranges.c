@@ -87,7 +87,7 @@ static void add_answer(HarvestRange *r, const char *name, AgeHow how,
     QAPI_LIST_APPEND(tail, answer);
 }
 
-static void answered(void *opaque, const char *name, AgeHow how,
+static void harvest_answered(void *opaque, const char *name, AgeHow how,
                      const char *reason, bool young)
 {
     Call *c = opaque;
@@ -105,8 +105,8 @@ static void answered(void *opaque, const char *name, AgeHow how,
 static void call_chain(Call *c)
 {
     c->y.dirty = c->h->mode.dirty;
-    c->h->young |= age_test_clear_young(&c->y, c->h->mode.fallback, answered,
-                                        c);
+    c->h->young |= age_test_clear_young(&c->y, c->h->mode.fallback,
+                                        harvest_answered, c);
 }
 
 /* What is reached once */
@@ -136,7 +136,7 @@ static uint64_t pages_between(uint64_t start, uint64_t end)
 }
 
 /* Ask for what any piece asks for. */
-static void gather(const Call *c, unsigned long *select)
+static void gather_select(const Call *c, unsigned long *select)
 {
     for (const AgePiece *p = c->piece; p < c->piece + c->num; p++) {
         const HarvestRange *r = &c->h->ranges[p->range];
@@ -152,7 +152,7 @@ static void gather(const Call *c, unsigned long *select)
 }
 
 /* Tell each piece what was found. */
-static void hand_out(const Call *c)
+static void hand_out_young(const Call *c)
 {
     for (const AgePiece *p = c->piece; p < c->piece + c->num; p++) {
         age_bits_or_from(c->h->ranges[p->range].young, p->first_bit,
@@ -179,11 +179,11 @@ static void harvest_shared(Harvesting *h, const AgePiece *piece, unsigned num)
     }
     select = bitmap_new(pages_between(c.y.start, c.y.end));
     young = bitmap_new(pages_between(c.y.start, c.y.end));
-    gather(&c, select);
+    gather_select(&c, select);
     c.y.select = select;
     c.y.young = young;
     call_chain(&c);
-    hand_out(&c);
+    hand_out_young(&c);
 }
 
 static void harvest_reached(void *opaque, const AgePiece *piece, unsigned num)

@@ -216,7 +216,7 @@ AgeWalk *qmp_query_age_walk(uint64_t gpa, const char *name, Error **errp)
     for (int h = space->pt.geo.root_height; h >= path.height; h--) {
         uint64_t value = qatomic_read(path.entry[h]);
 
-        if (!age_entry_present(fmt, value)) {
+        if (!age_entry_is_present(fmt, value)) {
             break;
         }
         QAPI_LIST_APPEND(tail, walk_entry(&space->pt, fmt, path.entry[h],

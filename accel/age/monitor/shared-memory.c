@@ -37,7 +37,7 @@ typedef struct AgeShared {
 /* Changed with the BQL held, read in RCU read-side critical sections */
 static QLIST_HEAD(, AgeShared) list = QLIST_HEAD_INITIALIZER(list);
 
-static AgeShared *find(const char *id)
+static AgeShared *shared_find(const char *id)
 {
     AgeShared *s;
 
@@ -51,7 +51,7 @@ static AgeShared *find(const char *id)
 
 void *age_shared_find(const char *id, uint64_t *size)
 {
-    AgeShared *s = find(id);
+    AgeShared *s = shared_find(id);
 
     *size = s ? s->size : 0;
     return s ? s->host : NULL;
@@ -115,7 +115,7 @@ static void shared_free(AgeShared *s)
 
 void qmp_age_unshare_memory(const char *id, Error **errp)
 {
-    AgeShared *s = find(id);
+    AgeShared *s = shared_find(id);
 
     if (!s) {
         error_setg(errp, "memory backend '%s' was not made known by "

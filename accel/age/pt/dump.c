@@ -116,8 +116,8 @@ static void copy_row(AgeDump *dump, const uint64_t *table)
         uint64_t entry = qatomic_load_acquire(&table[i]);
 
         copy->entry[i] = GUINT64_TO_LE(entry);
-        if (age_entry_present(dump->fmt, entry) &&
-            !age_entry_leaf(dump->fmt, entry, 1)) {
+        if (age_entry_is_present(dump->fmt, entry) &&
+            !age_entry_is_leaf(dump->fmt, entry, 1)) {
             copy->entry[i] = copy_pages(dump, entry);
         }
     }
@@ -136,7 +136,7 @@ static void open_table(AgeDump *dump, int height, uint64_t entry)
 }
 
 /* Go on behind @size bytes.  What ends there is complete. */
-static void advance(AgeDump *dump, uint64_t size)
+static void dump_advance(AgeDump *dump, uint64_t size)
 {
     dump->gpa = (dump->gpa & -size) + size;
     for (int h = 1; h < dump->pt->geo.root_height; h++) {
@@ -163,12 +163,12 @@ static void copy_next(AgeDump *dump)
         /* Pairs with the cmpxchg that hooked the table in. */
         uint64_t entry = qatomic_load_acquire(&table[i]);
 
-        if (!age_entry_present(dump->fmt, entry) ||
-            age_entry_leaf(dump->fmt, entry, height)) {
+        if (!age_entry_is_present(dump->fmt, entry) ||
+            age_entry_is_leaf(dump->fmt, entry, height)) {
             if (!dump->open[height - 1]) {
                 copy_at(dump, height)->entry[i] = GUINT64_TO_LE(entry);
             }
-            advance(dump, age_height_size(height));
+            dump_advance(dump, age_height_size(height));
             return;
         }
         if (!dump->open[height - 1]) {
@@ -178,7 +178,7 @@ static void copy_next(AgeDump *dump)
         height--;
     }
     copy_row(dump, table);
-    advance(dump, age_height_size(2));
+    dump_advance(dump, age_height_size(2));
 }
 
 bool age_dump_piece(AgeDump *dump, unsigned tables)

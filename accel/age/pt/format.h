@@ -174,27 +174,28 @@ static inline uint64_t age_height_size(int height)
     return 1ULL << age_height_shift(height);
 }
 
-static inline bool age_entry_present(const AgeFormat *fmt, uint64_t entry)
+static inline bool age_entry_is_present(const AgeFormat *fmt, uint64_t entry)
 {
     return entry & fmt->present;
 }
 
 /* Is @entry, which must be present, a leaf? */
-static inline bool age_entry_leaf(const AgeFormat *fmt, uint64_t entry,
+static inline bool age_entry_is_leaf(const AgeFormat *fmt, uint64_t entry,
                                   int height)
 {
     return height == 0 || (entry & fmt->leaf_mask) == fmt->leaf_value;
 }
 
-static inline bool age_entry_writable(const AgeFormat *fmt, uint64_t entry)
+static inline bool age_entry_is_writable(const AgeFormat *fmt, uint64_t entry)
 {
     return entry & fmt->writable;
 }
 
 /* May @leaf be stored to, but only after a walk that makes it dirty? */
-static inline bool age_leaf_clean(const AgeFormat *fmt, uint64_t leaf)
+static inline bool age_leaf_is_clean(const AgeFormat *fmt, uint64_t leaf)
 {
-    return age_entry_writable(fmt, leaf) && (~leaf & (fmt->dirty | fmt->write));
+    return age_entry_is_writable(fmt, leaf) &&
+           (~leaf & (fmt->dirty | fmt->write));
 }
 
 /* The next table that a table entry points to */
@@ -210,7 +211,7 @@ static inline uint64_t age_accessed_mask(const AgeFormat *fmt, bool leaf)
 }
 
 /* What @leaf becomes when it is aged */
-static inline uint64_t age_leaf_old(const AgeFormat *fmt, uint64_t leaf)
+static inline uint64_t age_leaf_make_old(const AgeFormat *fmt, uint64_t leaf)
 {
     leaf &= ~fmt->accessed;
     if (fmt->track) {
@@ -227,14 +228,14 @@ static inline uint64_t age_leaf_flag(const AgeFormat *fmt, bool dirty)
 }
 
 /* What @leaf becomes when that flag is harvested */
-static inline uint64_t age_leaf_without(const AgeFormat *fmt, uint64_t leaf,
-                                        bool dirty)
+static inline uint64_t age_leaf_make_harvested(const AgeFormat *fmt,
+                                               uint64_t leaf, bool dirty)
 {
-    return dirty ? leaf & ~fmt->dirty : age_leaf_old(fmt, leaf);
+    return dirty ? leaf & ~fmt->dirty : age_leaf_make_old(fmt, leaf);
 }
 
 /* What @leaf becomes when it is used, for a store if @write */
-static inline uint64_t age_leaf_young(const AgeFormat *fmt, uint64_t leaf,
+static inline uint64_t age_leaf_make_young(const AgeFormat *fmt, uint64_t leaf,
                                       bool write)
 {
     leaf |= fmt->accessed | (write ? fmt->dirty : 0);
@@ -249,7 +250,8 @@ static inline uint64_t age_leaf_young(const AgeFormat *fmt, uint64_t leaf,
 /* What @leaf maps and how, whatever flags it has now */
 static inline uint64_t age_leaf_mapping(const AgeFormat *fmt, uint64_t leaf)
 {
-    leaf = age_leaf_young(fmt, leaf, false) & ~(fmt->accessed | fmt->dirty);
+    leaf = age_leaf_make_young(fmt, leaf, false);
+    leaf &= ~(fmt->accessed | fmt->dirty);
     return fmt->track ? leaf & ~fmt->write : leaf;
 }
 

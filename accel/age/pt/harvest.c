@@ -10,10 +10,10 @@
 #include "harvest.h"
 
 /* A range of frames: of the table at hand, those to harvest */
-typedef struct Span {
+typedef struct Frames {
     uint64_t start;
     uint64_t end;
-} Span;
+} Frames;
 
 static uint64_t frames_per_entry(int height)
 {
@@ -26,7 +26,7 @@ static uint64_t bit_offset(const AgeHarvest *h, uint64_t end_gfn)
     return h->lsb_gfn - (end_gfn - 1);
 }
 
-static bool all_selected(const AgeHarvest *h, Span s)
+static bool all_selected(const AgeHarvest *h, Frames s)
 {
     if (!h->select) {
         return !h->test_only;
@@ -34,7 +34,7 @@ static bool all_selected(const AgeHarvest *h, Span s)
     return age_bits_all(h->select, bit_offset(h, s.end), s.end - s.start);
 }
 
-static bool any_selected(const AgeHarvest *h, Span s)
+static bool any_selected(const AgeHarvest *h, Frames s)
 {
     if (!h->select) {
         return !h->test_only;
@@ -43,7 +43,7 @@ static bool any_selected(const AgeHarvest *h, Span s)
 }
 
 /* Tell of young pages: the set ones of @n @bits from bit @pos on */
-static void report(AgeHarvest *h, uint64_t pos, unsigned n, uint64_t bits)
+static void report_young(AgeHarvest *h, uint64_t pos, unsigned n, uint64_t bits)
 {
     h->any |= bits != 0;
     if (h->young) {
@@ -52,7 +52,7 @@ static void report(AgeHarvest *h, uint64_t pos, unsigned n, uint64_t bits)
 }
 
 /* Tell that all the frames @s are young */
-static void report_all(AgeHarvest *h, Span s)
+static void report_all_young(AgeHarvest *h, Frames s)
 {
     h->any = true;
     if (h->young) {
@@ -72,7 +72,7 @@ static uint64_t selected_bits(const AgeHarvest *h, uint64_t pos, unsigned n)
  * A flag of @n entries as a word, the last entry in bit 0.  Entries that are
  * not present are zero, so they need no test of their own.
  */
-static uint64_t gather_young(const uint64_t *entry, unsigned n, uint64_t flag)
+static uint64_t gather_flags(const uint64_t *entry, unsigned n, uint64_t flag)
 {
     unsigned shift = __builtin_ctzll(flag);
     uint64_t young = 0;
@@ -92,21 +92,21 @@ static uint64_t gather_young(const uint64_t *entry, unsigned n, uint64_t flag)
 static bool age_page(const AgeFormat *fmt, uint64_t *ptr, bool dirty)
 {
     uint64_t flag = age_leaf_flag(fmt, dirty);
-    uint64_t old;
+    uint64_t old, harvested;
 
     if (!fmt->track) {
         return qatomic_fetch_and(ptr, ~flag) & flag;
     }
     old = qatomic_read(ptr);
-    return (old & flag) &&
-           qatomic_cmpxchg(ptr, old, age_leaf_without(fmt, old, dirty)) == old;
+    harvested = age_leaf_make_harvested(fmt, old, dirty);
+    return (old & flag) && qatomic_cmpxchg(ptr, old, harvested) == old;
 }
 
 /*
  * Make those of @n page entries old whose bits are set in @clear.  Returns the
  * bits of the entries that turned old.
  */
-static uint64_t clear_young(const AgeFormat *fmt, uint64_t *entry, unsigned n,
+static uint64_t clear_flags(const AgeFormat *fmt, uint64_t *entry, unsigned n,
                             uint64_t clear, bool dirty)
 {
     uint64_t cleared = 0;
@@ -127,21 +127,21 @@ static void harvest_word(const AgeFormat *fmt, AgeHarvest *h, uint64_t *entry,
                          unsigned n, uint64_t end_gfn)
 {
     uint64_t pos = bit_offset(h, end_gfn);
-    uint64_t young = gather_young(entry, n, age_leaf_flag(fmt, h->dirty));
+    uint64_t young = gather_flags(entry, n, age_leaf_flag(fmt, h->dirty));
     uint64_t select, cleared;
 
     if (!young) {
         return;
     }
     select = selected_bits(h, pos, n);
-    cleared = clear_young(fmt, entry, n, young & select, h->dirty);
+    cleared = clear_flags(fmt, entry, n, young & select, h->dirty);
     h->cleared += __builtin_popcountll(cleared);
-    report(h, pos, n, (young & ~select) | cleared);
+    report_young(h, pos, n, (young & ~select) | cleared);
 }
 
 /* A table of pages: its frames @s, of which the first is entry @index */
 static void harvest_pages(const AgeFormat *fmt, AgeHarvest *h,
-                          uint64_t *table, unsigned index, Span s)
+                          uint64_t *table, unsigned index, Frames s)
 {
     while (s.start < s.end) {
         unsigned to_word_end = AGE_WORD_BITS - index % AGE_WORD_BITS;
@@ -161,8 +161,8 @@ static void harvest_pages(const AgeFormat *fmt, AgeHarvest *h,
 static bool clear_block(const AgeFormat *fmt, uint64_t *ptr, uint64_t *entry,
                         bool dirty)
 {
-    uint64_t seen = qatomic_cmpxchg(ptr, *entry,
-                                    age_leaf_without(fmt, *entry, dirty));
+    uint64_t harvested = age_leaf_make_harvested(fmt, *entry, dirty);
+    uint64_t seen = qatomic_cmpxchg(ptr, *entry, harvested);
     bool cleared = seen == *entry;
 
     *entry = seen;
@@ -174,18 +174,18 @@ static bool clear_block(const AgeFormat *fmt, uint64_t *ptr, uint64_t *entry,
  * not one any more; @entry is then what it became.
  */
 static bool harvest_block(const AgeFormat *fmt, AgeHarvest *h, uint64_t *ptr,
-                          uint64_t *entry, int height, Span s)
+                          uint64_t *entry, int height, Frames s)
 {
     bool clear = any_selected(h, s);
 
     while (*entry & age_leaf_flag(fmt, h->dirty)) {
         if (!clear || clear_block(fmt, ptr, entry, h->dirty)) {
             h->cleared += clear;
-            report_all(h, s);
+            report_all_young(h, s);
             return true;
         }
-        if (!age_entry_present(fmt, *entry) ||
-            !age_entry_leaf(fmt, *entry, height)) {
+        if (!age_entry_is_present(fmt, *entry) ||
+            !age_entry_is_leaf(fmt, *entry, height)) {
             return false;
         }
     }
@@ -198,7 +198,7 @@ static bool harvest_block(const AgeFormat *fmt, AgeHarvest *h, uint64_t *ptr,
  * have no dirty flag.
  */
 static bool skip_table(const AgeFormat *fmt, AgeHarvest *h, uint64_t *ptr,
-                       uint64_t entry, int height, Span s)
+                       uint64_t entry, int height, Frames s)
 {
     uint64_t accessed = fmt->table_accessed;
 
@@ -219,21 +219,23 @@ static bool skip_table(const AgeFormat *fmt, AgeHarvest *h, uint64_t *ptr,
 }
 
 static void harvest_table(const AgeFormat *fmt, AgeHarvest *h,
-                          uint64_t *table, unsigned index, int height, Span s);
+                          uint64_t *table, unsigned index, int height,
+                          Frames s);
 
 /* One entry above height 0, of which the frames @s are in the range */
 static void harvest_entry(const AgeFormat *fmt, AgeHarvest *h, uint64_t *ptr,
-                          int height, Span s)
+                          int height, Frames s)
 {
     /* Pairs with the cmpxchg that hooked the table in. */
     uint64_t entry = qatomic_load_acquire(ptr);
     unsigned index;
 
-    if (age_entry_present(fmt, entry) && age_entry_leaf(fmt, entry, height) &&
+    if (age_entry_is_present(fmt, entry) &&
+        age_entry_is_leaf(fmt, entry, height) &&
         harvest_block(fmt, h, ptr, &entry, height, s)) {
         return;
     }
-    if (!age_entry_present(fmt, entry) ||
+    if (!age_entry_is_present(fmt, entry) ||
         skip_table(fmt, h, ptr, entry, height, s)) {
         return;
     }
@@ -244,7 +246,8 @@ static void harvest_entry(const AgeFormat *fmt, AgeHarvest *h, uint64_t *ptr,
 
 /* The frames @s of a table, of which the first is below entry @index */
 static void harvest_table(const AgeFormat *fmt, AgeHarvest *h,
-                          uint64_t *table, unsigned index, int height, Span s)
+                          uint64_t *table, unsigned index, int height,
+                          Frames s)
 {
     uint64_t frames = frames_per_entry(height);
 
@@ -254,7 +257,7 @@ static void harvest_table(const AgeFormat *fmt, AgeHarvest *h,
     }
     while (s.start < s.end) {
         uint64_t next = (s.start | (frames - 1)) + 1;
-        Span part = { s.start, MIN(next, s.end) };
+        Frames part = { s.start, MIN(next, s.end) };
 
         harvest_entry(fmt, h, &table[index++], height, part);
         s.start = part.end;
@@ -266,7 +269,7 @@ void age_pt_harvest(AgePageTable *pt, uint64_t start, uint64_t end,
 {
     const AgeFormat *fmt = age_pt_format(pt);
     int height = pt->geo.root_height;
-    Span s = { start >> AGE_PAGE_SHIFT, end >> AGE_PAGE_SHIFT };
+    Frames s = { start >> AGE_PAGE_SHIFT, end >> AGE_PAGE_SHIFT };
 
     /* The format may have been changed to one that knows no dirty state. */
     if (age_leaf_flag(fmt, h->dirty)) {

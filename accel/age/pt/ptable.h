@@ -165,16 +165,31 @@ void age_pt_remap(AgePageTable *pt, const AgePath *path, uint64_t from,
                   uint64_t to);
 
 /**
- * AgeMarked: what age_pt_mark() changed
+ * AgeMarkResult: what became of a walk's end
  *
- * @present: the leaf was there, and its flags are now set.  Else it was
- *     zapped, split, or made read-only before a store: walk again
+ * @AGE_MARK_DONE: the leaf's flags are set
+ * @AGE_MARK_AGAIN: the leaf was zapped, split, or made read-only before a
+ *     store: walk again
+ * @AGE_MARK_UNMAPPED: there is no leaf to mark, nor should there be one
+ * @AGE_MARK_DENIED: the leaf does not permit the store, nor should it
+ */
+typedef enum AgeMarkResult {
+    AGE_MARK_DONE,
+    AGE_MARK_AGAIN,
+    AGE_MARK_UNMAPPED,
+    AGE_MARK_DENIED,
+} AgeMarkResult;
+
+/**
+ * AgeMarked: what a walk changed; age_pt_mark() knows the first two results
+ *
+ * @result: what became of it; without a leaf that was marked, the rest is false
  * @accessed: its accessed flag was clear
  * @dirty: its dirty flag was clear
  * @clean: its dirty flag still is clear, though it may be stored to
  */
 typedef struct AgeMarked {
-    bool present;
+    AgeMarkResult result;
     bool accessed;
     bool dirty;
     bool clean;

@@ -33,7 +33,7 @@ typedef struct AgeTCGOps {
 /* Copies by what they are copies of; they live as long as the CPU classes. */
 static GHashTable *copies;
 
-static const AgeTCGOps *original(const CPUState *cpu)
+static const AgeTCGOps *original_ops(const CPUState *cpu)
 {
     return container_of(cpu->cc->tcg_ops, AgeTCGOps, tcg_ops);
 }
@@ -85,8 +85,8 @@ static bool age_tlb_fill_align(CPUState *cpu, CPUTLBEntryFull *out, vaddr addr,
                                MMUAccessType access_type, int mmu_idx,
                                MemOp memop, int size, bool probe, uintptr_t ra)
 {
-    if (!original(cpu)->tlb_fill_align(cpu, out, addr, access_type, mmu_idx,
-                                       memop, size, probe, ra)) {
+    if (!original_ops(cpu)->tlb_fill_align(cpu, out, addr, access_type, mmu_idx,
+                                           memop, size, probe, ra)) {
         return false;
     }
     if (vcpu_access(cpu, out->phys_addr, out->attrs, access_type)) {
@@ -117,8 +117,8 @@ static bool age_tlb_fill(CPUState *cpu, vaddr addr, int size,
     CPUTLBDescFast *fast;
     uintptr_t index;
 
-    if (!original(cpu)->tlb_fill(cpu, addr, size, access_type, mmu_idx, probe,
-                                 ra)) {
+    if (!original_ops(cpu)->tlb_fill(cpu, addr, size, access_type, mmu_idx,
+                                     probe, ra)) {
         return false;
     }
     fast = &cpu->neg.tlb.f[mmu_idx];
@@ -133,12 +133,12 @@ static bool age_tlb_fill(CPUState *cpu, vaddr addr, int size,
 static void age_cpu_exec_enter(CPUState *cpu)
 {
     age_vcpu_enter(cpu);
-    if (original(cpu)->cpu_exec_enter) {
-        original(cpu)->cpu_exec_enter(cpu);
+    if (original_ops(cpu)->cpu_exec_enter) {
+        original_ops(cpu)->cpu_exec_enter(cpu);
     }
 }
 
-static const TCGCPUOps *wrap(const TCGCPUOps *parent)
+static const TCGCPUOps *wrap_ops(const TCGCPUOps *parent)
 {
     AgeTCGOps *copy = g_new(AgeTCGOps, 1);
 
@@ -166,5 +166,5 @@ void age_tlb_wrap_ops(CPUState *cpu)
         copies = g_hash_table_new(NULL, NULL);
     }
     copy = g_hash_table_lookup(copies, cpu->cc->tcg_ops);
-    cpu->cc->tcg_ops = copy ? &copy->tcg_ops : wrap(cpu->cc->tcg_ops);
+    cpu->cc->tcg_ops = copy ? &copy->tcg_ops : wrap_ops(cpu->cc->tcg_ops);
 }
