@@ -5,6 +5,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/main-loop.h"
 #include "hw/pci/msix.h"
 #include "age-device.h"
 #include "trace.h"
@@ -13,6 +14,7 @@ void age_device_irq_update(AgeDevice *s)
 {
     PCIDevice *pdev = PCI_DEVICE(s);
 
+    assert(bql_locked());
     if (!msix_enabled(pdev)) {
         pci_set_irq(pdev, (s->irq_status & s->irq_enable) != 0);
     }
@@ -22,6 +24,7 @@ void age_device_irq_raise(AgeDevice *s, uint64_t causes)
 {
     PCIDevice *pdev = PCI_DEVICE(s);
 
+    assert(bql_locked());
     trace_age_device_irq(s->irq_status | causes, s->irq_enable);
     s->irq_status |= causes;
     if (!(causes & s->irq_enable)) {

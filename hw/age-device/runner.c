@@ -19,6 +19,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/main-loop.h"
 #include "qemu/lockable.h"
 #include "qemu/log.h"
 #include "qemu/rcu.h"
@@ -287,6 +288,7 @@ void age_device_start(AgeDevice *s)
 {
     AgeEngine *e = &s->engine;
 
+    assert(bql_locked());
     if (get_state(s) != AGE_JOB_NONE) {
         qemu_log_mask(LOG_GUEST_ERROR, "%s: started while busy\n",
                       TYPE_AGE_DEVICE);
@@ -304,6 +306,7 @@ void age_device_start(AgeDevice *s)
 
 void age_device_stop(AgeDevice *s)
 {
+    assert(bql_locked());
     if (change_state(s, AGE_JOB_WORKER, AGE_JOB_STOPPING)) {
         /* So that it is known also if the machine stops before it ends. */
         s->status |= AGE_DEVICE_STATUS_STOPPED;
@@ -324,6 +327,7 @@ void age_device_stop(AgeDevice *s)
  */
 void age_device_pause(AgeDevice *s)
 {
+    assert(bql_locked());
     if (!(s->status & AGE_DEVICE_STATUS_BUSY)) {
         return;
     }
@@ -343,6 +347,7 @@ void age_device_abort(AgeDevice *s)
 
 void age_device_resume(AgeDevice *s)
 {
+    assert(bql_locked());
     if (get_state(s) != AGE_JOB_PAUSED) {
         return;
     }
@@ -357,6 +362,7 @@ void age_device_resume(AgeDevice *s)
 
 void age_device_loaded(AgeDevice *s)
 {
+    assert(bql_locked());
     s->result = AGE_ENGINE_MORE;
     set_state(s, s->status & AGE_DEVICE_STATUS_BUSY ? AGE_JOB_PAUSED :
                                                       AGE_JOB_NONE);

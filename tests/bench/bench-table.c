@@ -10,6 +10,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/rcu.h"
 #include <stdio.h>
 #include <time.h>
 #include "accel/age/pt/bitrange.h"
@@ -210,6 +211,9 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: bench-table GIB RUNS\n");
         return 2;
     }
+    /* Nothing is zapped, so all of it may be one critical section. */
+    rcu_register_thread();
+    rcu_read_lock();
     bench_init(&b, &age_format_ept, gib * GIB);
     for (unsigned i = 0; i < runs; i++) {
         bench_passes(&b);
@@ -217,5 +221,7 @@ int main(int argc, char **argv)
         bench_limits(&b);
     }
     bench_memory(&b);
+    rcu_read_unlock();
+    rcu_unregister_thread();
     return 0;
 }

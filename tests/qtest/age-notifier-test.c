@@ -7,6 +7,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/main-loop.h"
 #include "qemu/rcu.h"
 #include "qapi/error.h"
 #include "system/age.h"
@@ -384,6 +385,8 @@ static void test_names(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
+    /* There is no BQL here; this has it seem held, as Rust's tests do. */
+    rust_bql_mock_lock();
 
     calls = g_string_new("");
     answers = g_string_new("");

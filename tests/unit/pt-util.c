@@ -156,6 +156,33 @@ void reader_unlock(void)
     rcu_read_unlock();
 }
 
+uint64_t reader_map(AgePageTable *pt, uint64_t gpa, uint64_t leaf, int height,
+                    AgePath *path)
+{
+    uint64_t entry;
+
+    reader_lock();
+    entry = age_pt_map(pt, gpa, leaf, height, path);
+    reader_unlock();
+    return entry;
+}
+
+void reader_remap(AgePageTable *pt, const AgePath *path, uint64_t from,
+                  uint64_t to)
+{
+    reader_lock();
+    age_pt_remap(pt, path, from, to);
+    reader_unlock();
+}
+
+void reader_harvest(AgePageTable *pt, uint64_t start, uint64_t end,
+                    AgeHarvest *h)
+{
+    reader_lock();
+    age_pt_harvest(pt, start, end, h);
+    reader_unlock();
+}
+
 uint64_t rnd_below(uint64_t n)
 {
     uint64_t high = (uint32_t)g_test_rand_int();
@@ -176,7 +203,7 @@ uint64_t map_gpa(AgePageTable *pt, uint64_t gpa, int height)
     uint64_t leaf = age_make_leaf(pt->fmt, frame, height, AGE_LEAF_RW);
     AgePath path;
 
-    return age_pt_map(pt, gpa, leaf, height, &path);
+    return reader_map(pt, gpa, leaf, height, &path);
 }
 
 AgeMarked touch_gpa(const AgePageTable *pt, uint64_t gpa, bool write)

@@ -10,6 +10,7 @@
 #define TESTS_UNIT_PT_UTIL_H
 
 #include "qemu/thread.h"
+#include "accel/age/pt/harvest.h"
 #include "accel/age/pt/ptable.h"
 #include "accel/age/pt/reaper.h"
 
@@ -79,6 +80,14 @@ void reader_register(void);
 void reader_unregister(void);
 void reader_lock(void);
 void reader_unlock(void);
+
+/* age_pt_map(), age_pt_remap() and age_pt_harvest(), in a critical section */
+uint64_t reader_map(AgePageTable *pt, uint64_t gpa, uint64_t leaf, int height,
+                    AgePath *path);
+void reader_remap(AgePageTable *pt, const AgePath *path, uint64_t from,
+                  uint64_t to);
+void reader_harvest(AgePageTable *pt, uint64_t start, uint64_t end,
+                    AgeHarvest *h);
 
 /* A number below @n, from the seed that g_test prints */
 uint64_t rnd_below(uint64_t n);

@@ -34,7 +34,7 @@ static AgeHarvest harvest(AgePageTable *pt, const unsigned long *select,
     };
 
     memset(young, 0, PAGES / 8);
-    age_pt_harvest(pt, 0, BLOCK, &h);
+    reader_harvest(pt, 0, BLOCK, &h);
     return h;
 }
 
@@ -71,9 +71,11 @@ static void test_mark(const Shape *shape)
     g_assert_true(m.result == AGE_MARK_DONE && !m.accessed && !m.clean);
     g_assert_cmpint(m.dirty, ==, hw);
     m = use(&pt, 0, 0, true);
-    g_assert_true(m.result == AGE_MARK_DONE && !m.accessed && !m.dirty && !m.clean);
+    g_assert_cmpint(m.result, ==, AGE_MARK_DONE);
+    g_assert_true(!m.accessed && !m.dirty && !m.clean);
     m = use(&pt, 0, 0, false);
-    g_assert_true(m.result == AGE_MARK_DONE && !m.accessed && !m.dirty && !m.clean);
+    g_assert_cmpint(m.result, ==, AGE_MARK_DONE);
+    g_assert_true(!m.accessed && !m.dirty && !m.clean);
     shape_free(&pt);
 }
 
@@ -86,7 +88,7 @@ static void test_read_only(const Shape *shape)
     AgeMarked m;
 
     shape_init(&pt, shape);
-    age_pt_map(&pt, 0, age_make_leaf(fmt, PAGE, 0, AGE_LEAF_RO), 0, &path);
+    reader_map(&pt, 0, age_make_leaf(fmt, PAGE, 0, AGE_LEAF_RO), 0, &path);
     m = age_pt_mark(&pt, &path, false);
     g_assert_true(m.result == AGE_MARK_DONE && m.accessed && !m.clean);
     m = age_pt_mark(&pt, &path, true);

@@ -45,7 +45,7 @@ static void harvest(Fixture *f, uint64_t start, uint64_t end)
     f->h.cleared = f->h.skipped = 0;
     f->h.any = false;
     memset(f->young, 0, sizeof(f->young));
-    age_pt_harvest(&f->pt, start * PAGE, end * PAGE, &f->h);
+    reader_harvest(&f->pt, start * PAGE, end * PAGE, &f->h);
 }
 
 static void select_all(Fixture *f, bool all)

@@ -323,7 +323,7 @@ static void check_request(Model *m)
     expect_pages(m, &r);
     tree_visit(&m->pt, expect_table, &r);
 
-    age_pt_harvest(&m->pt, r.start * PAGE, r.end * PAGE, &r.h);
+    reader_harvest(&m->pt, r.start * PAGE, r.end * PAGE, &r.h);
     g_assert_cmpmem(r.h.young, words * 8, r.want, words * 8);
     g_assert_cmpint(r.h.any, ==, r.any);
     g_assert_cmpuint(r.h.cleared, ==, r.cleared);
@@ -334,7 +334,7 @@ static void check_request(Model *m)
 
     /* Once more: nothing is left of what was selected. */
     memset(r.h.young, 0, words * 8);
-    age_pt_harvest(&m->pt, r.start * PAGE, r.end * PAGE, &r.h);
+    reader_harvest(&m->pt, r.start * PAGE, r.end * PAGE, &r.h);
     g_assert_cmpuint(r.h.cleared, ==, r.cleared);
     for (uint64_t gfn = r.start; gfn < r.end; gfn++) {
         g_assert_false(get_bit(r.h.young, r.h.lsb_gfn - gfn) &&

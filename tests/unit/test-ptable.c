@@ -170,7 +170,7 @@ static void test_map_twice(const Shape *shape)
         g_assert_cmphex(map_gpa(&pt, gpa, height), ==, first);
         for (int h = 0; h <= shape_max_leaf(shape); h++) {
             other = age_make_leaf(pt.fmt, 1ULL << 40, h, AGE_LEAF_RO);
-            g_assert_cmphex(age_pt_map(&pt, gpa, other, h, &path), ==, first);
+            g_assert_cmphex(reader_map(&pt, gpa, other, h, &path), ==, first);
             g_assert_cmpint(path.height, ==, height);
         }
         check_mapped(&pt, gpa, height);
@@ -291,23 +291,23 @@ static void test_remap(const Shape *shape)
     AgePath path;
 
     shape_init(&pt, shape);
-    age_pt_map(&pt, gpa, from, 0, &path);
+    reader_map(&pt, gpa, from, 0, &path);
     /* Somebody else's leaf is left alone. */
-    age_pt_remap(&pt, &path, rw, ro);
+    reader_remap(&pt, &path, rw, ro);
     g_assert_cmphex(age_pt_walk(&pt, gpa, &path), ==, from);
     /* Flags are kept, as far as the new leaf can have them. */
     age_pt_mark(&pt, &path, true);
-    age_pt_remap(&pt, &path, from, rw);
+    reader_remap(&pt, &path, from, rw);
     g_assert_cmphex(age_pt_walk(&pt, gpa, &path), ==,
                     rw | fmt->accessed | fmt->dirty);
-    age_pt_remap(&pt, &path, rw, ro);
+    reader_remap(&pt, &path, rw, ro);
     g_assert_cmphex(age_pt_walk(&pt, gpa, &path), ==, ro | fmt->accessed);
     /* To nothing: that is a zap, and counted if the leaf was young. */
-    age_pt_remap(&pt, &path, ro, 0);
+    reader_remap(&pt, &path, ro, 0);
     g_assert_cmphex(age_pt_walk(&pt, gpa, &path), ==, 0);
     g_assert_cmpuint(pt.zapped, ==, 1);
-    age_pt_map(&pt, gpa, from, 0, &path);
-    age_pt_remap(&pt, &path, from, 0);
+    reader_map(&pt, gpa, from, 0, &path);
+    reader_remap(&pt, &path, from, 0);
     g_assert_cmphex(age_pt_walk(&pt, gpa, &path), ==, 0);
     g_assert_cmpuint(pt.zapped, ==, 1);
     shape_destroy(&pt);
@@ -323,12 +323,12 @@ static void test_remap_split(const Shape *shape)
     AgePath path;
 
     shape_init(&pt, shape);
-    age_pt_map(&pt, size, from, 1, &path);
+    reader_map(&pt, size, from, 1, &path);
     age_pt_zap(&pt, end - 4096, end);
     /* What somebody else mapped is left alone. */
     map_gpa(&pt, end - 4096, 0);
     touch_gpa(&pt, size, true);
-    age_pt_remap(&pt, &path, from, to);
+    reader_remap(&pt, &path, from, to);
     check_mapped(&pt, end - 4096, 0);
     g_assert_cmpuint(tree_count(&pt).leaves, ==, 1);
     g_assert_cmpuint(pt.zapped, ==, 1);
@@ -345,8 +345,8 @@ static void test_remap_returned(const Shape *shape)
 
     shape_init(&pt, shape);
     map_young(&pt, 0x1000, 0);
-    entry = age_pt_map(&pt, 0x1000, to, 0, &path);
-    age_pt_remap(&pt, &path, entry, to);
+    entry = reader_map(&pt, 0x1000, to, 0, &path);
+    reader_remap(&pt, &path, entry, to);
     g_assert_cmphex(age_pt_walk(&pt, 0x1000, &path), ==,
                     to | shape->fmt->accessed);
     shape_destroy(&pt);

@@ -141,7 +141,7 @@ static void do_map(Model *m)
     uint64_t before = age_pt_walk(&m->pt, gpa, &path);
     /* Where a table stands already, a block can't. */
     int want = MIN(height, path.height);
-    uint64_t entry = age_pt_map(&m->pt, gpa, leaf, height, &path);
+    uint64_t entry = reader_map(&m->pt, gpa, leaf, height, &path);
 
     g_assert_cmpint(before != 0, ==, old != NULL);
     if (old) {

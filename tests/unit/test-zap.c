@@ -384,7 +384,7 @@ static void test_stale_writable(const Shape *shape)
     map_gpa(&pt, BLOCK, 0);
     age_pt_walk(&pt, BLOCK, &path);
     age_pt_zap(&pt, BLOCK, BLOCK + PAGE);
-    age_pt_map(&pt, BLOCK, ro, 0, &path);
+    reader_map(&pt, BLOCK, ro, 0, &path);
     g_assert_cmpint(age_pt_mark(&pt, &path, true).result, ==,
                     AGE_MARK_AGAIN);
     g_assert_cmphex(*path.entry[0], ==, ro);

@@ -5,6 +5,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "accel/age/pt/contract.h"
 #include "backing.h"
 
 /*
@@ -65,6 +66,7 @@ static void add_slot(const AgeMMU *mmu, unsigned range, unsigned index,
 void age_backing_of_gpa(const AgeMMU *mmu, unsigned range, hwaddr start,
                         hwaddr end, GArray *pieces)
 {
+    assert(age_in_rcu_read());
     for (unsigned i = 0; i < age_mmu_num_spaces(mmu); i++) {
         const AgeMemSlots *slots = age_memory_slots(&mmu->space[i]->mem);
 

@@ -27,6 +27,7 @@ AgeDMA *age_dma_new(const char *name, AddressSpace *as, Error **errp)
     const AgeFormat *fmt;
     AgeDMA *dma;
 
+    assert(bql_locked());
     if (!arch) {
         error_setg(errp, "no second-stage page table format for %s guests",
                    target_name());
@@ -53,6 +54,7 @@ static void dma_freed(AgeMMU *mmu)
 
 void age_dma_free(AgeDMA *dma)
 {
+    assert(bql_locked());
     age_mmu_cleanup(&dma->mmu, dma_freed);
 }
 
@@ -165,6 +167,7 @@ bool age_dma_rw(AgeDMA *dma, hwaddr addr, void *buf, uint64_t size, bool write)
 
 void age_dma_set_test_clear_young(AgeDMA *dma, bool on)
 {
+    assert(bql_locked());
     qatomic_set(&dma->mmu.refusal,
                 on ? NULL : "it can't tell for single pages "
                             "(test-clear-young=off)");

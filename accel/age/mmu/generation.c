@@ -9,6 +9,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/main-loop.h"
 #include "qemu/atomic.h"
 #include "qapi/error.h"
 #include "migration/register.h"
@@ -34,6 +35,7 @@ uint64_t age_generation(void)
  */
 static int load_setup(QEMUFile *f, void *opaque, Error **errp)
 {
+    assert(bql_locked());
     age_forget();
     qatomic_store_release(&generation, generation + 1);
     trace_age_loaded(generation);
@@ -47,6 +49,7 @@ static const SaveVMHandlers load_handlers = {
 
 void age_load_init(void)
 {
+    assert(bql_locked());
     register_savevm_live("age", VMSTATE_INSTANCE_ID_ANY, 1, &load_handlers,
                          NULL);
 }

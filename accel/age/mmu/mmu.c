@@ -86,7 +86,7 @@ static void harvest_spaces(AgeMMU *mmu, const AgeYoung *y, AgeHarvest *h)
         harvest_space(mmu->space[i], y, h);
     }
     if (h->cleared) {
-        /* Pairs with age_vcpu_request_flush(). */
+        /* Pairs with age_flush_request(). */
         qatomic_set_mb(&mmu->unflushed, true);
     }
     qatomic_add(h->dirty ? &mmu->dirty_cleared : &mmu->cleared, h->cleared);
@@ -146,7 +146,7 @@ static bool mmu_test_young(AgeNotifier *n, uint64_t start, uint64_t end)
  */
 static void mmu_zapped(AgeMMU *mmu, void (*request)(void))
 {
-    /* Pairs with age_vcpu_request_flush(). */
+    /* Pairs with age_flush_request(). */
     qatomic_set_mb(&mmu->unflushed, true);
     if (request) {
         request();
@@ -238,6 +238,7 @@ static const AgeNotifierOps mmu_notifier_ops = {
 
 bool age_mmu_init(AgeMMU *mmu, const char *name, Error **errp)
 {
+    assert(bql_locked());
     age_mmu_lock_init(&mmu->lock);
     g_mutex_init(&mmu->zap_lock);
     mmu->notifier.ops = &mmu_notifier_ops;
@@ -256,6 +257,7 @@ bool age_mmu_init(AgeMMU *mmu, const char *name, Error **errp)
  */
 void age_mmu_cleanup(AgeMMU *mmu, void (*freed)(AgeMMU *mmu))
 {
+    assert(bql_locked());
     mmu->freed = freed;
     for (unsigned i = 0; i < mmu->num_spaces; i++) {
         age_memory_cleanup(&mmu->space[i]->mem);
@@ -271,6 +273,7 @@ void age_mmu_cleanup(AgeMMU *mmu, void (*freed)(AgeMMU *mmu))
  */
 void age_mmu_set_format(AgeMMU *mmu, const AgeFormat *fmt)
 {
+    assert(bql_locked());
     qatomic_set(&mmu->fmt, fmt);
     for (unsigned i = 0; i < mmu->num_spaces; i++) {
         AgeAddressSpace *space = mmu->space[i];
@@ -287,6 +290,7 @@ AgeAddressSpace *age_mmu_add_space(AgeMMU *mmu, char *name,
 {
     AgeAddressSpace *space;
 
+    assert(bql_locked());
     if (mmu->num_spaces == AGE_MAX_SPACES) {
         g_free(name);
         return NULL;

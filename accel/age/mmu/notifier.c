@@ -5,6 +5,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/main-loop.h"
 #include "qemu/rcu.h"
 #include "qemu/rcu_queue.h"
 #include "qapi/error.h"
@@ -20,6 +21,7 @@ bool age_notifier_register(AgeNotifier *n, const char *name, Error **errp)
 {
     AgeNotifier *other;
 
+    assert(bql_locked());
     QLIST_FOREACH(other, &notifiers, next) {
         if (g_str_equal(other->name, name)) {
             error_setg(errp, "another secondary MMU is named '%s' in answers"
@@ -43,6 +45,7 @@ static void notifier_release(AgeNotifier *n)
 
 void age_notifier_unregister(AgeNotifier *n)
 {
+    assert(bql_locked());
     QLIST_REMOVE_RCU(n, next);
     call_rcu(n, notifier_release, rcu);
 }

@@ -5,10 +5,12 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/main-loop.h"
 #include "qemu/error-report.h"
 #include "qemu/rcu_queue.h"
 #include "qemu/units.h"
 #include "exec/memory.h"
+#include "accel/age/pt/contract.h"
 #include "slots.h"
 
 /* Why memory has no slot */
@@ -21,6 +23,7 @@ static const char not_translated[] =
 
 const AgeMemSlots *age_memory_slots(const AgeMemory *mem)
 {
+    assert(age_in_rcu_read());
     return qatomic_rcu_read(&mem->slots);
 }
 
@@ -356,6 +359,7 @@ static void age_commit(MemoryListener *listener)
     g_autoptr(GArray) unserved = g_steal_pointer(&mem->pending_unserved);
     AgeMemSlots *now;
 
+    assert(bql_locked());
     if (pending) {
         now = slots_from_pending(pending, unserved);
         publish_slots(mem, now);
@@ -365,6 +369,7 @@ static void age_commit(MemoryListener *listener)
 
 void age_memory_init(AgeMemory *mem, const char *name, AddressSpace *as)
 {
+    assert(bql_locked());
     mem->slots = slots_new(0, 0);
     mem->listener = (MemoryListener) {
         .name = name,
@@ -378,6 +383,7 @@ void age_memory_init(AgeMemory *mem, const char *name, AddressSpace *as)
 
 void age_memory_cleanup(AgeMemory *mem)
 {
+    assert(bql_locked());
     memory_listener_unregister(&mem->listener);
     g_clear_pointer(&mem->pending, g_array_unref);
     g_clear_pointer(&mem->pending_unserved, g_array_unref);

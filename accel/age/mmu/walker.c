@@ -6,6 +6,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
+#include "accel/age/pt/contract.h"
 #include "walker.h"
 
 #define REGION_SHIFT    (AGE_PAGE_SHIFT + AGE_LEVEL_SHIFT)
@@ -237,6 +238,7 @@ bool age_walk(AgeWalker *w, unsigned index, hwaddr gpa, bool write)
     const AgeFormat *fmt = age_pt_format(&space->pt);
     uint64_t leaf;
 
+    age_debug_assert(age_in_rcu_read());
     count_up(&w->stats.fills);
     if (gpa >= space->mem.gpa_limit) {
         count_up(&w->stats.unmapped);

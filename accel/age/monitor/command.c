@@ -13,7 +13,7 @@
 #include "system/replay.h"
 #include "accel/age/mmu/generation.h"
 #include "accel/age/tcg/age-int.h"
-#include "accel/age/tcg/vcpu.h"
+#include "accel/age/tcg/flush.h"
 #include "command.h"
 
 /* Bytes of answers that may wait for their client */
@@ -68,8 +68,8 @@ void age_pass_begin(AgePass *pass)
 void age_pass_end(AgePass *pass, AgeFlush flush)
 {
     if (flush == AGE_FLUSH_REQUEST) {
-        age_vcpu_request_flush();
+        age_flush_request();
     }
     pass->end_ns = get_clock();
-    pass->flush_pending = age_vcpu_flush_pending();
+    pass->flush_pending = age_flush_pending();
 }

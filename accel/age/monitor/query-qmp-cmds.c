@@ -11,6 +11,7 @@
 #include "qapi/qapi-commands-age.h"
 #include "accel/age/mmu/generation.h"
 #include "accel/age/tcg/age-int.h"
+#include "accel/age/tcg/flush.h"
 #include "accel/age/tcg/vcpu.h"
 #include "command.h"
 #include "space.h"
@@ -94,7 +95,8 @@ static AgeCounters *query_counters(const AgeMMU *mmu)
     AgeCounters *c = g_new0(AgeCounters, 1);
     AgeWalkStats stats;
 
-    age_vcpu_stats(&stats, &c->flushes);
+    age_vcpu_stats(&stats);
+    c->flushes = age_flush_count();
     c->fills = stats.fills;
     c->violations = stats.violations;
     c->accessed_set = stats.accessed;
@@ -138,7 +140,7 @@ static void query_state(AgeMMU *mmu, AgeInfo *info)
     info->has_generation = true;
     info->generation = age_generation();
     info->has_flush_pending = true;
-    info->flush_pending = age_vcpu_flush_pending();
+    info->flush_pending = age_flush_pending();
 }
 
 AgeInfo *qmp_query_age(Error **errp)

@@ -8,6 +8,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/main-loop.h"
 #include "qemu/rcu.h"
 #include "qemu/rcu_queue.h"
 #include "qapi/error.h"
@@ -15,6 +16,7 @@
 #include "qom/object_interfaces.h"
 #include "exec/memory.h"
 #include "system/hostmem.h"
+#include "accel/age/pt/contract.h"
 #include "command.h"
 #include "shared-memory.h"
 
@@ -53,6 +55,7 @@ void *age_shared_find(const char *id, uint64_t *size)
 {
     AgeShared *s = shared_find(id);
 
+    assert(age_in_rcu_read());
     *size = s ? s->size : 0;
     return s ? s->host : NULL;
 }
@@ -88,6 +91,7 @@ void qmp_age_share_memory(const char *id, Error **errp)
     HostMemoryBackend *backend;
     AgeShared *s;
 
+    assert(bql_locked());
     if (!age_check_enabled(errp)) {
         return;
     }
@@ -117,6 +121,7 @@ void qmp_age_unshare_memory(const char *id, Error **errp)
 {
     AgeShared *s = shared_find(id);
 
+    assert(bql_locked());
     if (!s) {
         error_setg(errp, "memory backend '%s' was not made known by "
                    "age-share-memory", id);

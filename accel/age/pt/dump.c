@@ -6,6 +6,7 @@
 
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
+#include "contract.h"
 #include "dump.h"
 
 /* Take an address for a table.  Returns false if another one has it. */
@@ -186,6 +187,7 @@ bool age_dump_piece(AgeDump *dump, unsigned tables)
     const AgeGeometry *geo = &dump->pt->geo;
     uint64_t end = geo->root_tables * age_height_size(geo->root_height + 1);
 
+    assert(age_in_rcu_read());
     g_array_set_size(dump->done, 0);
     while (dump->gpa < end && dump->done->len < tables) {
         copy_next(dump);

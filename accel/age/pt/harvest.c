@@ -7,6 +7,7 @@
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
 #include "bitrange.h"
+#include "contract.h"
 #include "harvest.h"
 
 /* A range of frames: of the table at hand, those to harvest */
@@ -271,6 +272,7 @@ void age_pt_harvest(AgePageTable *pt, uint64_t start, uint64_t end,
     int height = pt->geo.root_height;
     Frames s = { start >> AGE_PAGE_SHIFT, end >> AGE_PAGE_SHIFT };
 
+    assert(age_in_rcu_read());
     /* The format may have been changed to one that knows no dirty state. */
     if (age_leaf_flag(fmt, h->dirty)) {
         harvest_table(fmt, h, pt->root, start >> age_height_shift(height),

@@ -7,6 +7,7 @@
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
 #include "qemu/rcu.h"
+#include "contract.h"
 #include "ptable.h"
 #include "table-pool.h"
 
@@ -42,6 +43,7 @@ uint64_t age_pt_walk(const AgePageTable *pt, uint64_t gpa, AgePath *path)
     uint64_t *table = pt->root;
     int height = pt->geo.root_height;
 
+    age_debug_assert(age_in_rcu_read());
     for (;;) {
         uint64_t *ptr = &table[entry_index(pt, gpa, height)];
         /* Pairs with the cmpxchg of install_table(): see what is in it. */
@@ -79,6 +81,7 @@ static void install_table(AgePageTable *pt, uint64_t *ptr, int height)
 uint64_t age_pt_map(AgePageTable *pt, uint64_t gpa, uint64_t leaf, int height,
                     AgePath *path)
 {
+    assert(age_in_rcu_read());
     for (;;) {
         uint64_t entry = age_pt_walk(pt, gpa, path);
         uint64_t *ptr = path->entry[path->height];
@@ -157,6 +160,7 @@ static void remap_entry(AgePageTable *pt, uint64_t *ptr, int height,
 void age_pt_remap(AgePageTable *pt, const AgePath *path, uint64_t from,
                   uint64_t to)
 {
+    assert(age_in_rcu_read());
     remap_entry(pt, path->entry[path->height], path->height, from, to);
 }
 
@@ -234,6 +238,7 @@ AgeMarked age_pt_mark(const AgePageTable *pt, const AgePath *path, bool write)
                              true, write, &leaf);
     uint64_t moved = set;
 
+    age_debug_assert(age_in_rcu_read());
     if (set == ENTRY_GONE) {
         return (AgeMarked) { .result = AGE_MARK_AGAIN };
     }

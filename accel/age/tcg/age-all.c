@@ -22,6 +22,8 @@
 #include "accel/age/mmu/arch.h"
 #include "accel/age/mmu/generation.h"
 #include "age-int.h"
+#include "flush.h"
+#include "tlb-fill.h"
 #include "vcpu.h"
 
 #define TYPE_AGE_ACCEL ACCEL_CLASS_NAME("age")
@@ -69,8 +71,8 @@ static int age_init_machine(MachineState *ms)
         return ret;
     }
     mmu->fmt = age_arch_format(age_arch(), age_state.hw_ad, age_state.haft);
-    mmu->flush = age_vcpu_request_flush;
-    mmu->flush_later = age_vcpu_request_flush_later;
+    mmu->flush = age_flush_request;
+    mmu->flush_later = age_flush_request_later;
     mmu->leaf_height = age_state.page_size;
     /* It comes before all devices, so the name is free. */
     age_mmu_init(mmu, "age", &error_abort);

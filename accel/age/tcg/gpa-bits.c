@@ -1,5 +1,5 @@
 /*
- * What only the target's own headers tell
+ * How wide physical addresses are, which only the target's own headers tell
  *
  * Built for each target.
  *
@@ -11,7 +11,7 @@
 #ifdef TARGET_ARM
 #include "internals.h"
 #endif
-#include "vcpu.h"
+#include "gpa-bits.h"
 
 unsigned age_cpu_gpa_bits(CPUState *cpu)
 {

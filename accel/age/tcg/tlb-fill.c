@@ -15,11 +15,14 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/main-loop.h"
 #include "qemu/rcu.h"
 #include "accel/tcg/cpu-ops.h"
 #include "exec/exec-all.h"
 #include "system/replay.h"
 #include "cpu.h"
+#include "flush.h"
+#include "tlb-fill.h"
 #include "vcpu.h"
 
 /* A copy of a class's operations, with the hooks that ours stand in for */
@@ -132,7 +135,7 @@ static bool age_tlb_fill(CPUState *cpu, vaddr addr, int size,
 
 static void age_cpu_exec_enter(CPUState *cpu)
 {
-    age_vcpu_enter(cpu);
+    age_flush_if_asked(cpu);
     if (original_ops(cpu)->cpu_exec_enter) {
         original_ops(cpu)->cpu_exec_enter(cpu);
     }
@@ -162,6 +165,7 @@ void age_tlb_wrap_ops(CPUState *cpu)
 {
     AgeTCGOps *copy;
 
+    assert(bql_locked());
     if (!copies) {
         copies = g_hash_table_new(NULL, NULL);
     }

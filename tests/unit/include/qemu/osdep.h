@@ -11,6 +11,7 @@
 #ifndef QEMU_OSDEP_H
 #define QEMU_OSDEP_H
 
+#include <assert.h>
 #include <glib.h>
 #include <inttypes.h>
 #include <stdbool.h>

@@ -61,4 +61,17 @@ static inline void call_rcu1(struct rcu_head *head,
 
 #endif
 
+/* Of QEMU's the depth alone is looked at. */
+struct rcu_reader_data {
+    unsigned depth;
+};
+
+static inline struct rcu_reader_data *get_ptr_rcu_reader(void)
+{
+    static __thread struct rcu_reader_data reader;
+
+    reader.depth = rcu_read_ongoing();
+    return &reader;
+}
+
 #endif /* QEMU_RCU_H */
