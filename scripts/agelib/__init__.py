@@ -1,18 +1,21 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-Guests under ``-accel age``, and harvests held against their own account.
+Emulators with ``-accel age``, and harvests held against the guest's account.
 
-What the demo and the functional tests share.  Only the standard library is
+What the scripts and the functional tests share.  Only the standard library is
 needed: QEMU's own Python packages are not the same from one release to the
 next, nor in every distribution's source, and what is needed of them is
 little.
 
-- ``qmp``: a QMP client with out-of-band commands;
-- ``emulator``: one running emulator, its sockets and its end;
-- ``workload``: the program in the guest and the account it keeps;
-- ``harvest``: accessed bits as sets of page frames;
-- ``tables``: page tables from a dump; ``entry``, ``ept`` and ``stage2``: their
-  entries, by the manuals;
-- ``terminal``: what looks good where it can and reads well elsewhere;
-- ``demo``: the demo.
+- ``qemu``: runs an emulator, speaks QMP, harvests;
+- ``tables``: decodes the page tables of a dump by the manuals;
+- ``guest``: Linux guests with a program of ours in them;
+- ``terminal``: output for a terminal and for a pipe;
+- ``soak``: ``scripts/soak``;
+- ``bench``: ``scripts/bench``;
+- ``demo``: ``scripts/demo``.
+
+``qemu``, ``tables`` and ``terminal`` use nothing else of this library, and
+``guest`` uses ``qemu``.  The last three use these, and none of them another;
+``tests/scripts/test_layers.py`` holds it.
 """

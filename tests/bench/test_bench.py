@@ -21,11 +21,11 @@ sys.path[:0] = [str(TOP / "scripts"), str(TOP / "tests/functional")]
 
 # pylint: disable=wrong-import-position
 import tap  # noqa: E402
-from agelib import bench, benchshow  # noqa: E402
-from agelib.benchstat import Pair, Sample, single, skipped  # noqa: E402
-from agelib.emulator import PATIENCE  # noqa: E402
+from agelib.bench import program, show  # noqa: E402
+from agelib.bench.figures import Pair, Sample, single, skipped  # noqa: E402
+from agelib.qemu.emulator import PATIENCE  # noqa: E402
 from agelib.terminal import WIDTH, Terminal  # noqa: E402
-from agelib.workload import GUESTS, images_present  # noqa: E402
+from agelib.guest.workload import GUESTS, images_present  # noqa: E402
 
 
 def run_bench(*options):
@@ -69,25 +69,25 @@ class Figures(unittest.TestCase):
 
     def test_goals(self):
         """The goal of a pair is for its ratio."""
-        self.assertFalse(benchshow.met(pair_result().json()))
+        self.assertFalse(show.met(pair_result().json()))
         value = single("table", "a value", "ns", [1, 5, 2], 2).json()
-        self.assertTrue(benchshow.met(value))
+        self.assertTrue(show.met(value))
         value["goal"] = 1.9
-        self.assertFalse(benchshow.met(value))
-        self.assertIsNone(benchshow.met(skipped("call", "x", "y").json()))
+        self.assertFalse(show.met(value))
+        self.assertIsNone(show.met(skipped("call", "x", "y").json()))
 
     def test_pages(self):
         """Tables of both kinds have all of it."""
-        report = {"quick": False, "host": bench.host(), "results": [
+        report = {"quick": False, "host": program.host(), "results": [
             pair_result().json(), single("table", "one", "ns", [7]).json(),
             skipped("table", "another", "too large").json()]}
         stream = io.StringIO()
-        benchshow.print_report(Terminal(stream), report)
+        show.print_report(Terminal(stream), report)
         text = stream.getvalue()
         self.assertRegex(text, r"ratio +1.500 +1.000 +10.000 +3  <= 1.2 !")
         self.assertRegex(text, r"one, ns +7.00 +7.00 +7.00 +1\n")
         self.assertIn("another: skipped: too large", text)
-        rst = "\n".join(benchshow.rst_lines(report))
+        rst = "\n".join(show.rst_lines(report))
         self.assertIn("a pair (2.00 → 4.00 s)\n     - 1.500\n"
                       "     - 1.000 – 10.000\n     - 3\n     - <= 1.2", rst)
         self.assertIn("   * - another\n     - –\n     - too large", rst)
@@ -100,7 +100,7 @@ class Program(unittest.TestCase):
         """What makes no sense is refused before anything is built."""
         listed = run_bench("--list")
         self.assertEqual(listed.returncode, 0)
-        for row in bench.ROWS:
+        for row in program.ROWS:
             self.assertIn(f"{row} ", listed.stdout)
         for options in ["no-such-row"], ["--runs", "0"], ["--arch", "vax"]:
             self.assertEqual(run_bench(*options).returncode, 2, options)
@@ -139,7 +139,7 @@ class Program(unittest.TestCase):
             self.assertIn(result["name"], done.stdout)
             self.assertIn(result["name"], shown.stdout)
         rows = {result["row"] for result in report["results"]}
-        self.assertEqual(rows, set(bench.QUICK_ROWS))
+        self.assertEqual(rows, set(program.QUICK_ROWS))
         print(f"# {len(report['results'])} results", flush=True)
 
     def check(self, result):

@@ -16,7 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 # pylint: disable=wrong-import-position
 import tap  # noqa: E402
-from agelib.emulator import build_dir  # noqa: E402
+from agelib.qemu.emulator import build_dir  # noqa: E402
 
 
 def parse_args(description):

@@ -17,11 +17,13 @@ from collections import Counter
 
 import common
 
-from agelib import demo
-from agelib.harvest import PAGE, decode_bitmap, encode_bitmap, ram_ranges
-from agelib.qmp import QMP, QMPCommandError, QMPError
+from agelib.demo.program import parse_args
+from agelib.demo.result import compare, percent
+from agelib.demo.watch import MAP_CELLS, Watch, place
+from agelib.qemu.harvest import PAGE, decode_bitmap, encode_bitmap, ram_ranges
+from agelib.qemu.qmp import QMP, QMPCommandError, QMPError
 from agelib.terminal import WIDTH, Terminal, thousands
-from agelib.workload import (ENTRY_SHAPE_SHIFT, ENTRY_TOUCHED, Account,
+from agelib.guest.workload import (ENTRY_SHAPE_SHIFT, ENTRY_TOUCHED, Account,
                              decode_account, runs)
 
 
@@ -109,8 +111,8 @@ class Accounts(unittest.TestCase):
         account = Account({1, 2, 3, 4}, {5, 6},
                           {"none": set(), "hot": {1, 2, 3, 4},
                            "cold": {5, 6}}, 0)
-        result = demo.compare(account, {1, 2, 3, 5, 9},
-                              Counter({1: 2, 2: 2, 3: 1, 5: 1}), 2)
+        result = compare(account, {1, 2, 3, 5, 9},
+                         Counter({1: 2, 2: 2, 3: 1, 5: 1}), 2)
         self.assertEqual(result["touched"], 4)
         self.assertEqual(result["found"], 3)
         self.assertEqual(result["recall"], 0.75)
@@ -120,14 +122,13 @@ class Accounts(unittest.TestCase):
 
     def test_percent(self):
         """A single miss in a million does not read as 100 %."""
-        self.assertEqual(demo.percent(1), "100.00 %")
-        self.assertEqual(demo.percent(999999 / 1000000), "99.99 %")
+        self.assertEqual(percent(1), "100.00 %")
+        self.assertEqual(percent(999999 / 1000000), "99.99 %")
 
     def test_place(self):
         """Shares of memory in which pages are young, over holes."""
         ranges = [(0, 4 * PAGE), (100 * PAGE, 104 * PAGE)]
-        self.assertEqual(demo.place({0, 1, 102}, ranges, 4),
-                         [1, 0, 0, 0.5])
+        self.assertEqual(place({0, 1, 102}, ranges, 4), [1, 0, 0, 0.5])
 
 
 class FakeTerminal(io.StringIO):
@@ -150,10 +151,9 @@ class Text(unittest.TestCase):
         sample = {"seconds": 3599.0, "young": 1 << 28, "cumulative": 1 << 28,
                   "pages": 1 << 28, "cost-ns": 999 * 10 ** 6}
         with unittest.mock.patch.dict(os.environ, {"TERM": "xterm"}):
-            watch = demo.Watch("aarch64", demo.parse_args([]),
-                               Terminal(stream))
+            watch = Watch("aarch64", parse_args([]), Terminal(stream))
             watch.print_columns()
-            watch.print_sample(sample, [0.5] * demo.MAP_CELLS)
+            watch.print_sample(sample, [0.5] * MAP_CELLS)
         plain = re.sub("\r|\033\\[[0-9]*[a-zA-Z]", "", stream.getvalue())
         for line in plain.splitlines():
             self.assertLess(len(line), WIDTH, line)

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import common
 
-from agelib.emulator import PATIENCE, TOP
+from agelib.qemu.emulator import PATIENCE, TOP
 from agelib.terminal import WIDTH
-from agelib.workload import images_present
+from agelib.guest.workload import images_present
 
 ARGS = common.parse_args(__doc__.splitlines()[1])
 

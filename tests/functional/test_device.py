@@ -19,9 +19,9 @@ import unittest
 
 import common
 
-from agelib.emulator import PATIENCE
-from agelib.harvest import PAGE, Harvester
-from agelib.workload import (Guest, WorkloadError, images_present, no_kernel,
+from agelib.qemu.emulator import PATIENCE
+from agelib.qemu.harvest import PAGE, Harvester
+from agelib.guest.workload import (Guest, WorkloadError, images_present, no_kernel,
                              other_kernel)
 
 COMMANDS = ("read", "write", "copy", "fill")

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import common
 
-from agelib.emulator import Emulator
-from agelib.harvest import Harvester
+from agelib.qemu.emulator import Emulator
+from agelib.qemu.harvest import Harvester
 
 OVMF = Path("/usr/share/OVMF")
 AAVMF = Path("/usr/share/AAVMF")

@@ -19,9 +19,9 @@ import unittest
 
 import common
 
-from agelib.emulator import EmulatorError
-from agelib.harvest import PAGE, Harvester
-from agelib.workload import Guest, images_present, no_kernel, other_kernel
+from agelib.qemu.emulator import EmulatorError
+from agelib.qemu.harvest import PAGE, Harvester
+from agelib.guest.workload import Guest, images_present, no_kernel, other_kernel
 
 OPS = ("load", "store", "atomic", "exec", "mix", "straddle")
 AREA_PAGES = 64 << 20 >> 12

@@ -27,9 +27,9 @@ from dataclasses import dataclass, field
 
 import common
 
-from agelib.emulator import PATIENCE, EmulatorError, build_dir
-from agelib.harvest import PAGE, Harvester, decode_bitmap
-from agelib.workload import Guest, images_present, little_endian
+from agelib.qemu.emulator import PATIENCE, EmulatorError, build_dir
+from agelib.qemu.harvest import PAGE, Harvester, decode_bitmap
+from agelib.guest.workload import Guest, images_present, little_endian
 
 MEMORY = 512 << 20
 RAM_BASE = {"x86_64": 0, "aarch64": 1 << 30}

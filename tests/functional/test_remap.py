@@ -14,8 +14,8 @@ import unittest
 
 import common
 
-from agelib.emulator import build_dir
-from agelib.workload import Guest, images_present
+from agelib.qemu.emulator import build_dir
+from agelib.guest.workload import Guest, images_present
 
 CPUS = 4
 TOGGLES = 50

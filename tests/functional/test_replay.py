@@ -20,10 +20,10 @@ from pathlib import Path
 
 import common
 
-from agelib.emulator import PATIENCE, Emulator, build_dir
-from agelib.harvest import Harvester
-from agelib.qmp import QMPCommandError
-from agelib.workload import images_present
+from agelib.qemu.emulator import PATIENCE, Emulator, build_dir
+from agelib.qemu.harvest import Harvester
+from agelib.qemu.qmp import QMPCommandError
+from agelib.guest.workload import images_present
 
 MEMORY = 256 << 20
 RAM_BASE = {"x86_64": 0, "aarch64": 1 << 30}

@@ -10,8 +10,8 @@ import unittest
 
 import common
 
-from agelib.workload import images_present
-from soak import Soak
+from agelib.guest.workload import images_present
+from agelib.soak.run import Soak
 
 ARGS = common.parse_args(__doc__.splitlines()[1])
 

@@ -14,12 +14,11 @@ from types import SimpleNamespace
 
 import common
 
-import soakdevice
-import soakguest
-from agelib.qmp import QMPCommandError
-from soak import Soak
-from soakdevice import DEVICE_ID, DeviceSteps
-from soakplug import Plugs, SoakError
+from agelib.qemu.qmp import QMPCommandError
+from agelib.soak.device import DEVICE_ID, STATUS, DeviceSteps
+from agelib.soak.machine import SoakGuest, slot_is_on
+from agelib.soak.plugs import Plugs, SoakError
+from agelib.soak.run import Soak
 
 
 def refuse(desc, error_class="GenericError"):
@@ -273,7 +272,7 @@ class Slots(unittest.TestCase):
     """Devices whose slot has power, or has none."""
 
     def setUp(self):
-        for what in ("time.sleep", "soakdevice.POWER_PATIENCE"):
+        for what in ("time.sleep", "agelib.soak.device.POWER_PATIENCE"):
             patch = unittest.mock.patch(what, 0 if "POWER" in what else
                                         unittest.mock.DEFAULT)
             patch.start()
@@ -281,10 +280,10 @@ class Slots(unittest.TestCase):
 
     def test_control(self):
         """The register of a slot: power is off in bit 10, 10b blinks."""
-        self.assertTrue(soakguest.slot_is_on(0x01f1))
-        self.assertFalse(soakguest.slot_is_on(0x07f1))
-        self.assertFalse(soakguest.slot_is_on(0x02f1))
-        self.assertFalse(soakguest.slot_is_on(0x06f1))
+        self.assertTrue(slot_is_on(0x01f1))
+        self.assertFalse(slot_is_on(0x07f1))
+        self.assertFalse(slot_is_on(0x02f1))
+        self.assertFalse(slot_is_on(0x06f1))
 
     def test_power(self):
         """With power there are registers."""
@@ -299,7 +298,7 @@ class Slots(unittest.TestCase):
 
     def test_power_comes(self):
         """It is used as soon as the guest has turned the slot on."""
-        with unittest.mock.patch("soakdevice.POWER_PATIENCE", 600):
+        with unittest.mock.patch("agelib.soak.device.POWER_PATIENCE", 600):
             soak = FakeSoak(False, False, True, bar=False)
             soak.idle = lambda: setattr(soak, "bar", len(soak.power) == 1)
             self.assertEqual(soak.find_registers("dma1"), 0xfe000000)
@@ -316,7 +315,7 @@ class Slots(unittest.TestCase):
     def test_goes_at_work(self):
         """It goes while it is told what to do."""
         soak = FakeSoak(True)
-        soak.ends_at = soakdevice.STATUS
+        soak.ends_at = STATUS
         self.assertIsNone(soak.job())
         self.assertFalse(soak.there)
 
@@ -328,7 +327,7 @@ class Slots(unittest.TestCase):
             soak.job()
 
 
-class FakeGuest(soakguest.SoakGuest):
+class FakeGuest(SoakGuest):
     """A guest that moves; of QEMU there is only what it says."""
 
     arch = "x86_64"

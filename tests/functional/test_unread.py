@@ -16,8 +16,8 @@ import unittest
 
 import common
 
-from agelib.emulator import PATIENCE, Emulator
-from agelib.qmp import QMPError
+from agelib.qemu.emulator import PATIENCE, Emulator
+from agelib.qemu.qmp import QMPError
 
 # What the accelerator lets a client leave unread, and what a socket holds
 LIMIT = 16 << 20

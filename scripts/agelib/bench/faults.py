@@ -17,11 +17,10 @@ passes.
 import statistics
 import threading
 
-from .benchstat import BenchError, Pair, Sample
-from .benchguest import need_images
-from .demo import TITLES
-from .harvest import PAGE, Harvester
-from .workload import Guest
+from ..guest.workload import TITLES, Guest
+from ..qemu.harvest import PAGE, Harvester
+from .figures import BenchError, Pair, Sample
+from .guests import need_images
 
 MIB = 1 << 20
 

@@ -29,31 +29,30 @@ import os
 import platform
 import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
-from . import benchcall, benchfaults, benchguest, benchshow, benchtable
-from .benchstat import BenchError, Skip, skipped
-from .emulator import TOP, EmulatorError
-from .harvest import HarvestError
-from .qmp import QMPError
-from .terminal import Terminal
-from .workload import GUESTS, WorkloadError
+from ..guest.workload import GUESTS, WorkloadError
+from ..qemu.emulator import TOP, EmulatorError
+from ..qemu.harvest import HarvestError
+from ..qemu.qmp import QMPError
+from ..terminal import Terminal
+from . import calls, faults, guests, show, tables
+from .figures import BenchError, Skip, skipped
 
 FAILURES = (BenchError, EmulatorError, HarvestError, QMPError, WorkloadError)
 
 ROWS = {
-    "table": (benchtable.table, "page tables by themselves; needs no guest"),
-    "call": (benchcall.call, "single calls over QMP on a large machine"),
-    "load": (benchguest.load, "guests under age against tcg, harvested or "
+    "table": (tables.table, "page tables by themselves; needs no guest"),
+    "call": (calls.call, "single calls over QMP on a large machine"),
+    "load": (guests.load, "guests under age against tcg, harvested or "
                               "not; memory of the tables"),
-    "boot": (benchguest.boot, "boots of guests that are harvested"),
-    "faults": (benchfaults.faults, "harvests while vCPUs fault, with and "
+    "boot": (guests.boot, "boots of guests that are harvested"),
+    "faults": (faults.faults, "harvests while vCPUs fault, with and "
                                    "without the MMU lock"),
-    "plugin": (benchguest.plugin, "QEMU's own hotpages plugin on the same "
+    "plugin": (guests.plugin, "QEMU's own hotpages plugin on the same "
                                   "boot"),
-    "rate": (benchguest.rate, "loads at 1, 10 and 100 harvests a second"),
+    "rate": (guests.rate, "loads at 1, 10 and 100 harvests a second"),
 }
 
 # GiB of tables and of the machine; seconds of a load; policies of harvested
@@ -160,7 +159,7 @@ class Bench:
     def run(self):
         """All rows."""
         self.args.progress = lambda text: self.term.status(f"  {text} …")
-        benchshow.print_host(self.term, self.report)
+        show.print_host(self.term, self.report)
         for row in self.args.row:
             self.term.line()
             self.term.line(self.term.style(row, "bold") + ": " + ROWS[row][1])
@@ -173,7 +172,7 @@ class Bench:
     def _row(self, row):
         """One row; what fails does not keep the next one from running."""
         try:
-            benchshow.print_columns(self.term)
+            show.print_columns(self.term)
             for result in ROWS[row][0](self.args):
                 self._add(result.json())
         except Skip as e:
@@ -187,7 +186,7 @@ class Bench:
             # Goals are for the sizes of a full run, and for more than one.
             result.pop("goal", None)
         self.report["results"].append(result)
-        benchshow.print_result(self.term, result)
+        show.print_result(self.term, result)
         self._write()
 
     def _write(self):
@@ -197,13 +196,13 @@ class Bench:
             Path(self.args.json).write_text(text, "utf-8")
 
 
-def show(args, term):
+def show_file(args, term):
     """Prints what was measured before."""
     report = json.loads(Path(args.show or args.rst).read_text("utf-8"))
     if args.rst:
-        print("\n".join(benchshow.rst_lines(report)))
+        print("\n".join(show.rst_lines(report)))
     else:
-        benchshow.print_report(term, report)
+        show.print_report(term, report)
 
 
 def terminate(*_):
@@ -218,7 +217,7 @@ def run(args, term):
             term.line(f"{name:<8} {what}")
         return 0
     if args.show or args.rst:
-        show(args, term)
+        show_file(args, term)
         return 0
     signal.signal(signal.SIGTERM, terminate)
     bench = Bench(args, term)
@@ -241,7 +240,3 @@ def main(argv=None):
         # Nobody reads on; what Python still wants to flush goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), term.stream.fileno())
         return 141
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import common
 
-from agelib.emulator import PATIENCE
-from agelib.ept import SOFT_WRITE
-from agelib.harvest import PAGE, Harvester, Slots
-from agelib.tables import Dump
-from agelib.workload import Guest, images_present
+from agelib.qemu.emulator import PATIENCE
+from agelib.tables.ept import SOFT_WRITE
+from agelib.qemu.harvest import PAGE, Harvester, Slots
+from agelib.tables.dump import Dump
+from agelib.guest.workload import Guest, images_present
 
 AREA_PAGES = 32 << 20 >> 12
 SAMPLE = 200

@@ -14,7 +14,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from .emulator import PATIENCE, EmulatorError, Emulator, build_dir
+from ..qemu.emulator import PATIENCE, EmulatorError, Emulator, build_dir
 
 PAGE = 4096
 
@@ -30,6 +30,9 @@ GUESTS = {
     "x86_64": ("q35", "max", "ttyS0"),
     "aarch64": ("virt", "max", "ttyAMA0"),
 }
+
+# What people call the architectures
+TITLES = {"x86_64": "x86-64", "aarch64": "arm64"}
 
 ANSWER = re.compile(rb"@(\d+) (ok|err) (.*) #([0-9a-f]{4})$")
 PANIC = b"Kernel panic"

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from .qmp import QMP, QMPError
 
-TOP = Path(__file__).resolve().parents[2]
+TOP = Path(__file__).resolve().parents[3]
 
 # How long anything may take before it is taken to hang.  The emulator may
 # share few cores with other work, so this says nothing about speed.

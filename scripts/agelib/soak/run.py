@@ -4,7 +4,7 @@ The soak: everything at once, for as long as it is told to.
 
 A busy guest is harvested by several at a time, while memory, processors and
 devices come and go, the balloon is blown up, the machine is reset and moves to
-other emulators.  Again and again all of it stands still, and soakcheck.py holds
+other emulators.  Again and again all of it stands still, and check.py holds
 the tables and the counters against each other.
 """
 
@@ -14,14 +14,12 @@ import time
 from collections import Counter
 from pathlib import Path
 
-import common
-
-from agelib.harvest import Harvester
-from agelib.qmp import QMPCommandError
-from soakcheck import StandStill, demand, table_pages
-from soakdevice import DeviceSteps
-from soakguest import CPUS, MEMORY, MOST_CPUS, SoakGuest
-from soakload import GONE, Load
+from ..qemu.harvest import Harvester
+from ..qemu.qmp import QMPCommandError
+from .check import StandStill, demand, table_pages
+from .device import DeviceSteps
+from .load import GONE, Load
+from .machine import CPUS, MEMORY, MOST_CPUS, SoakGuest
 
 AREA_PAGES = 64 << 20 >> 12
 OPS = ("load", "store", "atomic", "exec", "mix", "straddle")
@@ -36,6 +34,11 @@ SHOWN_LINES = 200
 # How much more memory the emulator may have at the end than early on, in
 # KiB: all of the guest's, since the guest uses more of it as time goes by.
 MARGIN = (MEMORY >> 10) + (64 << 10)
+
+
+def comment(text):
+    """Something to know, also for who reads the output as TAP."""
+    print(f"# {text}", flush=True)
 
 
 class Soak(DeviceSteps):
@@ -70,15 +73,15 @@ class Soak(DeviceSteps):
 
     def last_words(self):
         """What the emulator and the guest said, if something went wrong."""
-        common.comment(self.guest.failure("last words:"))
+        comment(self.guest.failure("last words:"))
         for text in (self.guest.state(), self.guest.firmware_log(),
                      bytes(self.guest.console).decode(errors="replace")):
             for line in text.splitlines()[-SHOWN_LINES:]:
-                common.comment(f"| {line.rstrip()}")
+                comment(f"| {line.rstrip()}")
 
     def say(self, text):
         """What happened, and when."""
-        common.comment(f"{time.monotonic() - self.begin:7.1f} s  {text}")
+        comment(f"{time.monotonic() - self.begin:7.1f} s  {text}")
 
     def run(self, seconds):
         """Rounds of all steps in some order: one, and more if there is time."""

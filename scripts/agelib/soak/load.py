@@ -3,7 +3,7 @@
 Those who harvest in the soak, all at once, each in a thread of its own.
 
 One is in band, the others out of band; they have masks and flushes of their
-own.  What each was told is added up, for soakcheck.py to hold against the
+own.  What each was told is added up, for check.py to hold against the
 counters.
 """
 
@@ -13,10 +13,8 @@ import threading
 import time
 from collections import Counter
 
-import common  # noqa: F401  pylint: disable=unused-import
-
-from agelib.harvest import PAGE
-from agelib.qmp import QMPCommandError
+from ..qemu.harvest import PAGE
+from ..qemu.qmp import QMPCommandError
 
 # Memory may have gone since the slots were asked for.
 GONE = "meets no memory"

@@ -15,9 +15,9 @@ import socket
 import tempfile
 import time
 
-from .benchstat import BenchError, need_memory, single
-from .emulator import PATIENCE, Emulator, EmulatorError
-from .harvest import PAGE, encode_bitmap, ram_ranges
+from ..qemu.emulator import PATIENCE, Emulator, EmulatorError
+from ..qemu.harvest import PAGE, encode_bitmap, ram_ranges
+from .figures import BenchError, need_memory, single
 
 GIB = 1 << 30
 REGION = 2 << 20

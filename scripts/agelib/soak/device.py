@@ -5,12 +5,10 @@ What the soak does with age-device: it comes, works and goes.
 
 import time
 
-import common  # noqa: F401  pylint: disable=unused-import
-
-from agelib.emulator import PATIENCE
-from agelib.harvest import PAGE
-from soakcheck import demand
-from soakguest import MEMORY, PORTS, RAM_BASE
+from ..qemu.emulator import PATIENCE
+from ..qemu.harvest import PAGE
+from .check import demand
+from .machine import MEMORY, PORTS, RAM_BASE
 
 DEVICE_ID = 0x141474544
 

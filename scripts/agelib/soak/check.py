@@ -10,12 +10,10 @@ What has to hold in a soak whenever the guest stands still.
 
 import time
 
-import common  # noqa: F401  pylint: disable=unused-import
-
-from agelib.emulator import PATIENCE
-from agelib.harvest import Slots
-from agelib.tables import Dump
-from soakplug import SoakError
+from ..qemu.emulator import PATIENCE
+from ..qemu.harvest import Slots
+from ..tables.dump import Dump
+from .plugs import SoakError
 
 LEVEL_BITS = 9
 TABLE_SHIFT = 21        # what a table of pages maps

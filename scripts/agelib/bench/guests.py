@@ -11,12 +11,11 @@ import contextlib
 import threading
 import time
 
-from .benchstat import (BenchError, Pair, Sample, Skip, Stopwatch,
-                        cpu_seconds, single)
-from .demo import TITLES
-from .emulator import build_dir
-from .harvest import Harvester
-from .workload import Guest, images_present
+from ..guest.workload import TITLES, Guest, images_present
+from ..qemu.emulator import build_dir
+from ..qemu.harvest import Harvester
+from .figures import (BenchError, Pair, Sample, Skip, Stopwatch, cpu_seconds,
+                      single)
 
 MEMORY_MIB = 1024
 CPUS = 2

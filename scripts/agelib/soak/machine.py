@@ -8,12 +8,10 @@ It can be reset, and can move to another emulator with all that is plugged.
 import socket
 import time
 
-import common  # noqa: F401  pylint: disable=unused-import
-
-from agelib.emulator import PATIENCE, EmulatorError
-from agelib.qmp import QMPCommandError, QMPError
-from agelib.workload import Guest
-from soakplug import Plugs, SoakError
+from ..guest.workload import Guest
+from ..qemu.emulator import PATIENCE, EmulatorError
+from ..qemu.qmp import QMPCommandError, QMPError
+from .plugs import Plugs, SoakError
 
 MEMORY = 768 << 20
 CPUS = 4

@@ -6,8 +6,8 @@ Benchmarks of the page tables by themselves: runs ``tests/bench/bench-table``.
 import subprocess
 from collections import defaultdict
 
-from .benchstat import BenchError, Skip, need_memory, single, skipped
-from .emulator import build_dir
+from ..qemu.emulator import build_dir
+from .figures import BenchError, Skip, need_memory, single, skipped
 
 GIB = 1 << 30
 

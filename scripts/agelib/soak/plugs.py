@@ -12,10 +12,8 @@ import json
 import time
 from dataclasses import dataclass
 
-import common  # noqa: F401  pylint: disable=unused-import
-
-from agelib.emulator import PATIENCE
-from agelib.qmp import QMPCommandError
+from ..qemu.emulator import PATIENCE
+from ..qemu.qmp import QMPCommandError
 
 # Commands to let something go that reach nobody: the guest is at it, or was
 # when the machine was reset, or is at something else in that slot.

@@ -1,0 +1,12 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+The benchmarks.
+
+- ``program``: the command line; runs rows and writes the report;
+- ``tables``: the row *table*;
+- ``calls``: the row *call*;
+- ``guests``: the rows *load*, *boot*, *plugin* and *rate*;
+- ``faults``: the row *faults*;
+- ``figures``: what runs come to, and how pairs are measured;
+- ``show``: the report as a table.
+"""

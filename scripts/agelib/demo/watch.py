@@ -1,0 +1,185 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+One guest of the demo: what it is told, and the line of each harvest.
+"""
+
+import time
+from collections import Counter
+
+from ..guest.workload import GUESTS, TITLES, Guest, WorkloadError
+from ..qemu.emulator import EmulatorError
+from ..qemu.harvest import PAGE, HarvestError, Harvester
+from ..qemu.qmp import QMPError
+from .result import compare
+
+MIB = 1 << 20
+FAILURES = (EmulatorError, WorkloadError, HarvestError, QMPError)
+MAP_CELLS = 26
+PERIOD_MS = 1000
+
+
+def mib(pages):
+    """Pages in MiB."""
+    return pages * PAGE / MIB
+
+
+def workload_shape(memory_mib, cpus):
+    """The background pattern: half of the memory, in three parts."""
+    pages = memory_mib * MIB // PAGE // 2
+    hot = pages // 16
+    warm = pages // 2
+    return {"pages": pages, "hot": hot, "warm": warm,
+            "cold": pages - hot - warm, "window": warm // 16,
+            "period-ms": PERIOD_MS, "threads": cpus}
+
+
+def place(young, ranges, cells):
+    """The share of young pages in each of @cells equal parts of memory."""
+    total = sum(end - start for start, end in ranges) // PAGE
+    size = max(1, -(-total // cells))
+    counts = [0] * cells
+    before = 0
+    for start, end in ranges:
+        first, last = start // PAGE, end // PAGE
+        shift = before - first
+        for pfn in young:
+            if first <= pfn < last:
+                counts[(pfn + shift) // size] += 1
+        before += last - first
+    return [count / size for count in counts]
+
+
+class Watch:
+    """One guest, from its start to its account."""
+
+    def __init__(self, arch, args, term):
+        self.args = args
+        self.term = term
+        self.arch = arch
+        machine, cpu, _ = GUESTS[arch]
+        self.report = {
+            "arch": arch, "ok": False, "machine": machine, "cpu": cpu,
+            "accel": args.accel, "cpus": args.cpus,
+            "memory-mib": args.memory, "flush": args.flush,
+            "harvests": []}
+        self.found = set()
+        self.times_found = Counter()
+
+    def run(self):
+        """Everything; the report tells how it went."""
+        self._heading()
+        try:
+            with Guest(self.arch, self.args.accel, smp=self.args.cpus,
+                       memory=self.args.memory) as guest:
+                self._boot(guest)
+                harvester = Harvester(guest.qmp, flush=self.args.flush)
+                self._start_workload(guest, harvester)
+                self._harvests(guest, harvester)
+                self._result(guest, harvester)
+        except FAILURES as e:
+            self.report["error"] = str(e)
+            self.term.line(self.term.style("  ✘ ", "red") + str(e))
+        return self.report
+
+    def _heading(self):
+        args, term = self.args, self.term
+        title = term.style(TITLES[self.arch], "bold")
+        machine = self.report["machine"]
+        term.line()
+        term.line(f"{title} · {machine} · {args.cpus} vCPUs · "
+                  f"{args.memory} MiB · -accel {args.accel}")
+
+    def _boot(self, guest):
+        begin = time.monotonic()
+
+        def idle():
+            self.term.status(
+                f"  booting Debian … {time.monotonic() - begin:.0f} s")
+
+        idle()
+        guest.boot(idle=idle)
+        seconds = time.monotonic() - begin
+        kernel = guest.hello["kernel"]
+        self.report.update({"kernel": kernel,
+                            "boot-seconds": round(seconds, 3)})
+        self.term.line(f"  Linux {kernel}, booted in {seconds:.1f} s")
+
+    def _start_workload(self, guest, harvester):
+        """Everything is old when the workload begins."""
+        shape = workload_shape(self.args.memory, self.args.cpus)
+        self.report["workload"] = shape
+        self.term.status("  the guest fills its memory …")
+        guest.tell("alloc", shape["pages"], "small")
+        guest.tell("reset")
+        harvester.clear()
+        guest.tell("run", shape["hot"], shape["warm"], shape["window"],
+                   shape["period-ms"], shape["threads"])
+        self.term.line(
+            f"  workload of {mib(shape['pages']):.0f} MiB: "
+            f"{mib(shape['hot']):.0f} hot, {mib(shape['cold']):.0f} cold, "
+            f"in {mib(shape['warm']):.0f} a window of "
+            f"{mib(shape['window']):.0f} moves on")
+        self.term.line()
+
+    def _harvests(self, guest, harvester):
+        """One a second, and a last one when the workload has stopped."""
+        begin = time.monotonic()
+        self.print_columns()
+        for second in range(1, self.args.seconds + 1):
+            left = begin + second - time.monotonic()
+            if left > 0:
+                time.sleep(left)
+            if second == self.args.seconds:
+                guest.tell("stop")
+            guest.check()
+            self._sample(harvester.harvest(), harvester.ranges, begin)
+
+    def _sample(self, harvest, ranges, begin):
+        self.found |= harvest.young
+        self.times_found.update(harvest.young)
+        sample = {
+            "seconds": round(time.monotonic() - begin, 3),
+            "young": len(harvest.young), "cumulative": len(self.found),
+            "pages": harvest.pages, "cost-ns": harvest.cost_ns,
+            "round-trip-ns": harvest.round_trip_ns,
+            "flush-pending": harvest.flush_pending}
+        self.report["harvests"].append(sample)
+        self.print_sample(sample, place(harvest.young, ranges, MAP_CELLS))
+
+    def print_columns(self):
+        """What the columns of the live lines are."""
+        head = (f"{'time':>7} {'young MiB':>11} {'cumulative':>11} "
+                f"{'harvest':>10} {'ns/page':>8}")
+        if self.term.live:
+            head += "  " + "where in memory"
+        self.term.line(self.term.style(head, "dim"))
+
+    def print_sample(self, sample, shares):
+        """The live line of one harvest; @shares are where in memory."""
+        cost_ms = sample["cost-ns"] / 1e6
+        each = sample["cost-ns"] / sample["pages"]
+        young = self.term.style(f"{mib(sample['young']):11.1f}", "bold")
+        line = (f"{sample['seconds']:5.0f} s {young} "
+                f"{mib(sample['cumulative']):11.1f} {cost_ms:7.2f} ms "
+                f"{each:8.2f}")
+        if self.term.live:
+            line += "  " + self.term.map(shares)
+        self.term.line(line)
+
+    def _result(self, guest, harvester):
+        self.term.status("  the guest's account …")
+        account = guest.account()
+        self.report["query-age"] = harvester.query()
+        self.report["result"] = compare(
+            account, self.found, self.times_found,
+            len(self.report["harvests"]))
+        self.report["ok"] = self._judge(self.report["result"])
+        self.term.status("")
+
+    def _judge(self, result):
+        """Large entries find whole blocks: nothing is invented then."""
+        exact = self.report["query-age"]["page-size"] == "4k"
+        whole = (result["found"] == result["touched"] or
+                 self.args.flush == "none")
+        return (result["touched"] > 0 and result["moved"] == 0 and whole and
+                not (exact and result["invented"]))

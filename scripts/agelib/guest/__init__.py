@@ -1,0 +1,7 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Linux guests with a program of ours in them.
+
+- ``workload``: boots one, sends commands to its program, and reads the account
+  that the program keeps of the pages it touched.
+"""

@@ -1,0 +1,8 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+Runs an emulator and speaks with it.
+
+- ``emulator``: one running emulator, its channels and its end;
+- ``qmp``: a QMP client with out-of-band commands;
+- ``harvest``: age's commands, with accessed bits as sets of page frames.
+"""
