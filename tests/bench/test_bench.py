@@ -23,9 +23,9 @@ sys.path[:0] = [str(TOP / "scripts"), str(TOP / "tests/functional")]
 import tap  # noqa: E402
 from agelib.bench import program, show  # noqa: E402
 from agelib.bench.figures import Pair, Sample, single, skipped  # noqa: E402
-from agelib.qemu.emulator import PATIENCE  # noqa: E402
-from agelib.terminal import WIDTH, Terminal  # noqa: E402
 from agelib.guest.workload import GUESTS, images_present  # noqa: E402
+from agelib.qemu.patience import PATIENCE  # noqa: E402
+from agelib.terminal import WIDTH, Terminal  # noqa: E402
 
 
 def run_bench(*options):

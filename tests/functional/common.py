@@ -5,9 +5,7 @@ What the functional tests share: the way to agelib, and the command line.
 
 import argparse
 import os
-import struct
 import sys
-import tempfile
 import unittest
 from pathlib import Path
 
@@ -16,7 +14,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
 # pylint: disable=wrong-import-position
 import tap  # noqa: E402
-from agelib.qemu.emulator import build_dir  # noqa: E402
+from failed import FailedFolder  # noqa: E402
 
 
 def parse_args(description):
@@ -30,9 +28,12 @@ def parse_args(description):
                         help="rounds of the tests that have rounds")
     parser.add_argument("--seed", type=int, default=1,
                         help="of everything that is random")
-    parser.add_argument("only", nargs="*", metavar="TEST",
+    parser.add_argument("--only", nargs="+", metavar="TEST", default=[],
                         help="Class or Class.test; default: all of them")
+    parser.add_argument("--list", action="store_true",
+                        help="run nothing, and list the tests")
     args = parser.parse_args()
+    args.name = f"{Path(sys.argv[0]).stem.removeprefix('test_')}-{args.arch}"
     if args.build:
         os.environ["AGE_BUILD"] = args.build
     return args
@@ -43,45 +44,24 @@ def comment(text):
     print(f"# {text}", flush=True)
 
 
-class Widen:
+def run_classes(classes, args=None):
     """
-    Has the threads of an emulator hesitate: ``tests/preload/widen.c``.
+    Runs the tests of these classes, or those that were named.
 
-    To be used in a ``with`` statement around the emulator, to which it gives its
-    ``environment``.
+    What failed tests leave is kept if there are @args: then there are
+    emulators.
     """
-
-    def __init__(self):
-        # pylint: disable=consider-using-with
-        self.file = tempfile.NamedTemporaryFile(prefix="age-widen-")
-        self.set()
-        library = build_dir() / "tests/preload/widen.so"
-        if not library.exists():
-            raise RuntimeError(f"there is no {library}: build it first")
-        self.environment = {"LD_PRELOAD": str(library),
-                            "AGE_WIDEN_FILE": self.file.name}
-
-    def set(self, wait_us=0, wake_us=0):
-        """From now on, these are the delays."""
-        self.file.seek(0)
-        self.file.write(struct.pack("=II", wait_us, wake_us))
-        self.file.flush()
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.file.close()
-
-
-def run_classes(classes, only):
-    """Runs the tests of these classes, or those that were named."""
     load = unittest.defaultTestLoader.loadTestsFromTestCase
-    suite = unittest.TestSuite()
-    for cls in classes:
-        tests = [test for test in load(cls) if wanted(test, only)]
-        suite.addTests(tests)
-    tap.run(suite)
+    tests = [test for cls in classes for test in load(cls)
+             if not args or wanted(test, args.only)]
+    if args and args.list:
+        print("\n".join(map(tap.name_of, tests)))
+        return
+    if args and not tests:
+        sys.exit(f"{args.name}: there is no {' '.join(args.only)}; "
+                 "--list shows what there is")
+    tap.run(unittest.TestSuite(tests), FailedFolder(args.name) if args
+            else None)
 
 
 def wanted(test, only):

@@ -12,11 +12,17 @@ import unittest
 
 
 class TAPResult(unittest.TestResult):
-    """One line for each test; what it has to say goes in comments."""
+    """
+    One line for each test; what it has to say goes in comments.
 
-    def __init__(self, stream):
+    @failed is a FailedFolder, or None.
+    """
+
+    def __init__(self, stream, failed=None):
         super().__init__()
         self.stream = stream
+        self.failed = failed
+        self.current = "before the first test"
         self.number = 0
         self.begin = 0.0
 
@@ -37,7 +43,20 @@ class TAPResult(unittest.TestResult):
 
     def startTest(self, test):
         super().startTest(test)
+        self.current = name_of(test)
         self.begin = time.monotonic()
+
+    def stopTest(self, test):
+        super().stopTest(test)
+        if self.failed:
+            self.failed.end_of_test()
+
+    def fail(self, test, text):
+        """One result that is none to be proud of."""
+        self.comment(text)
+        self.report(False, name_of(test))
+        if self.failed:
+            self.failed.add(name_of(test), text)
 
     def addSuccess(self, test):
         super().addSuccess(test)
@@ -46,13 +65,11 @@ class TAPResult(unittest.TestResult):
 
     def addFailure(self, test, err):
         super().addFailure(test, err)
-        self.comment(str(err[1]))
-        self.report(False, name_of(test))
+        self.fail(test, str(err[1]))
 
     def addError(self, test, err):
         super().addError(test, err)
-        self.comment("".join(traceback.format_exception(*err)))
-        self.report(False, name_of(test))
+        self.fail(test, "".join(traceback.format_exception(*err)))
 
     def addSkip(self, test, reason):
         super().addSkip(test, reason)
@@ -61,8 +78,7 @@ class TAPResult(unittest.TestResult):
     def addSubTest(self, test, subtest, err):
         super().addSubTest(test, subtest, err)
         if err:
-            self.comment(f"{subtest}: {err[1]}")
-            self.report(False, name_of(test))
+            self.fail(test, f"{subtest}: {err[1]}")
 
 
 def name_of(test):
@@ -71,11 +87,20 @@ def name_of(test):
     return ".".join(parts[-2:]) if "(" not in test.id() else str(test)
 
 
-def run(suite):
-    """Runs a suite and ends the process."""
-    result = TAPResult(sys.stdout)
+def run(suite, failed=None):
+    """
+    Runs a suite and ends the process.
+
+    The last line names the folder @failed, if there is something in it.
+    """
+    result = TAPResult(sys.stdout, failed)
+    if failed:
+        failed.on_sigterm(lambda: result.current, result.comment)
     suite.run(result)
     # A plan at the end counts what really came: a class whose set-up fails
     # has one result, not one for each test.
     result.say(f"1..{result.number}")
+    if failed:
+        failed.end()
+        result.comment(failed.last_line() or "")
     sys.exit(0 if result.wasSuccessful() and result.number else 1)

@@ -20,11 +20,11 @@ import common
 from agelib.demo.program import parse_args
 from agelib.demo.result import compare, percent
 from agelib.demo.watch import MAP_CELLS, Watch, place
+from agelib.guest.workload import (ENTRY_SHAPE_SHIFT, ENTRY_TOUCHED, Account,
+                             decode_account, runs)
 from agelib.qemu.harvest import PAGE, decode_bitmap, encode_bitmap, ram_ranges
 from agelib.qemu.qmp import QMP, QMPCommandError, QMPError
 from agelib.terminal import WIDTH, Terminal, thousands
-from agelib.guest.workload import (ENTRY_SHAPE_SHIFT, ENTRY_TOUCHED, Account,
-                             decode_account, runs)
 
 
 def bitmap(count, *bits, ones=True):
@@ -245,7 +245,7 @@ class Client(unittest.TestCase):
 
 def main():
     """Runs everything."""
-    common.run_classes([Bitmaps, Ranges, Accounts, Text, Client], [])
+    common.run_classes([Bitmaps, Ranges, Accounts, Text, Client])
 
 
 if __name__ == "__main__":

@@ -16,9 +16,10 @@ from pathlib import Path
 
 import common
 
-from agelib.qemu.emulator import PATIENCE, TOP
-from agelib.terminal import WIDTH
 from agelib.guest.workload import images_present
+from agelib.qemu.emulator import TOP
+from agelib.qemu.patience import PATIENCE
+from agelib.terminal import WIDTH
 
 ARGS = common.parse_args(__doc__.splitlines()[1])
 
@@ -100,7 +101,7 @@ class Demo(unittest.TestCase):
 
 def main():
     """Runs the demo of one architecture."""
-    common.run_classes([Demo], ARGS.only)
+    common.run_classes([Demo], ARGS)
 
 
 if __name__ == "__main__":

@@ -19,10 +19,10 @@ import unittest
 
 import common
 
-from agelib.qemu.emulator import PATIENCE
-from agelib.qemu.harvest import PAGE, Harvester
 from agelib.guest.workload import (Guest, WorkloadError, images_present, no_kernel,
                              other_kernel)
+from agelib.qemu.harvest import PAGE, Harvester
+from agelib.qemu.patience import PATIENCE
 
 COMMANDS = ("read", "write", "copy", "fill")
 WAYS = ("poll", "intx", "pending", "message", "kernel")
@@ -307,7 +307,7 @@ def guests_aarch64():
 def main():
     """Runs the guests of one architecture."""
     guests = {"x86_64": guests_x86_64, "aarch64": guests_aarch64}
-    common.run_classes(guests[ARGS.arch](), ARGS.only)
+    common.run_classes(guests[ARGS.arch](), ARGS)
 
 
 if __name__ == "__main__":

@@ -17,11 +17,11 @@ from pathlib import Path
 
 import common
 
-from agelib.qemu.emulator import PATIENCE
-from agelib.tables.ept import SOFT_WRITE
-from agelib.qemu.harvest import PAGE, Harvester, Slots
-from agelib.tables.dump import Dump
 from agelib.guest.workload import Guest, images_present
+from agelib.qemu.harvest import PAGE, Harvester, Slots
+from agelib.qemu.patience import PATIENCE
+from agelib.tables.dump import Dump
+from agelib.tables.ept import SOFT_WRITE
 
 AREA_PAGES = 32 << 20 >> 12
 SAMPLE = 200
@@ -351,7 +351,7 @@ def guests_aarch64():
 def main():
     """Runs the guests of one architecture."""
     guests = {"x86_64": guests_x86_64, "aarch64": guests_aarch64}
-    common.run_classes(guests[ARGS.arch](), ARGS.only)
+    common.run_classes(guests[ARGS.arch](), ARGS)
 
 
 if __name__ == "__main__":

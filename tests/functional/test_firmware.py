@@ -108,7 +108,7 @@ class ArmFirmware(FirmwareTest):
 def main():
     """Runs the firmware of one architecture."""
     classes = {"x86_64": [X86Firmware], "aarch64": [ArmFirmware]}
-    common.run_classes(classes[ARGS.arch], ARGS.only)
+    common.run_classes(classes[ARGS.arch], ARGS)
 
 
 if __name__ == "__main__":

@@ -19,9 +19,9 @@ import unittest
 
 import common
 
+from agelib.guest.workload import Guest, images_present, no_kernel, other_kernel
 from agelib.qemu.emulator import EmulatorError
 from agelib.qemu.harvest import PAGE, Harvester
-from agelib.guest.workload import Guest, images_present, no_kernel, other_kernel
 
 OPS = ("load", "store", "atomic", "exec", "mix", "straddle")
 AREA_PAGES = 64 << 20 >> 12
@@ -482,7 +482,7 @@ def guests_aarch64():
 def main():
     """Runs the guests of one architecture."""
     guests = {"x86_64": guests_x86_64, "aarch64": guests_aarch64}
-    common.run_classes(guests[ARGS.arch](), ARGS.only)
+    common.run_classes(guests[ARGS.arch](), ARGS)
 
 
 if __name__ == "__main__":

@@ -27,9 +27,10 @@ from dataclasses import dataclass, field
 
 import common
 
-from agelib.qemu.emulator import PATIENCE, EmulatorError, build_dir
-from agelib.qemu.harvest import PAGE, Harvester, decode_bitmap
 from agelib.guest.workload import Guest, images_present, little_endian
+from agelib.qemu.emulator import EmulatorError, build_dir
+from agelib.qemu.harvest import PAGE, Harvester, decode_bitmap
+from agelib.qemu.patience import PATIENCE
 
 MEMORY = 512 << 20
 RAM_BASE = {"x86_64": 0, "aarch64": 1 << 30}
@@ -394,4 +395,4 @@ class SingleThread(ObserverTest):
 
 
 if __name__ == "__main__":
-    common.run_classes([ObserverTest, SingleThread], ARGS.only)
+    common.run_classes([ObserverTest, SingleThread], ARGS)

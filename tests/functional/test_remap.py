@@ -14,8 +14,9 @@ import unittest
 
 import common
 
-from agelib.qemu.emulator import build_dir
 from agelib.guest.workload import Guest, images_present
+from agelib.qemu.emulator import build_dir
+from widen import Widen
 
 CPUS = 4
 TOGGLES = 50
@@ -49,7 +50,7 @@ class RemapTest(unittest.TestCase):
         machine, append = MACHINES[ARGS.arch]
         guest = Guest(ARGS.arch, accel, program="remap", machine=machine,
                       smp=CPUS, append=append, devices=("edu",) * 3)
-        with common.Widen() as widen:
+        with Widen() as widen:
             guest.environment = widen.environment
             with guest:
                 guest.boot()
@@ -84,4 +85,4 @@ class RemapTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    common.run_classes([RemapTest], ARGS.only)
+    common.run_classes([RemapTest], ARGS)

@@ -20,10 +20,11 @@ from pathlib import Path
 
 import common
 
-from agelib.qemu.emulator import PATIENCE, Emulator, build_dir
-from agelib.qemu.harvest import Harvester
-from agelib.qemu.qmp import QMPCommandError
 from agelib.guest.workload import images_present
+from agelib.qemu.emulator import Emulator, build_dir
+from agelib.qemu.harvest import Harvester
+from agelib.qemu.patience import PATIENCE
+from agelib.qemu.qmp import QMPCommandError
 
 MEMORY = 256 << 20
 RAM_BASE = {"x86_64": 0, "aarch64": 1 << 30}
@@ -75,7 +76,7 @@ class CountedGuest(Emulator):
     @property
     def console_path(self):
         """What the guest said."""
-        return self.folder / "console"
+        return (self.record.folder or self.folder) / "console"
 
     def run(self, idle):
         """Calls @idle again and again until the guest has ended."""
@@ -216,7 +217,7 @@ class Replay(CountedTest):
 
 def main():
     """Runs the tests of one architecture."""
-    common.run_classes([Icount, Replay], ARGS.only)
+    common.run_classes([Icount, Replay], ARGS)
 
 
 if __name__ == "__main__":

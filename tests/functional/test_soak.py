@@ -30,4 +30,4 @@ class SoakTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    common.run_classes([SoakTest], ARGS.only)
+    common.run_classes([SoakTest], ARGS)

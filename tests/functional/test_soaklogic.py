@@ -439,7 +439,7 @@ class Recall(unittest.TestCase):
 
 def main():
     """Runs everything."""
-    common.run_classes([Unplug, Slots, Bars, Migration, Recall], [])
+    common.run_classes([Unplug, Slots, Bars, Migration, Recall])
 
 
 if __name__ == "__main__":

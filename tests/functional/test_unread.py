@@ -16,7 +16,8 @@ import unittest
 
 import common
 
-from agelib.qemu.emulator import PATIENCE, Emulator
+from agelib.qemu.emulator import Emulator
+from agelib.qemu.patience import PATIENCE
 from agelib.qemu.qmp import QMPError
 
 # What the accelerator lets a client leave unread, and what a socket holds
@@ -67,8 +68,7 @@ class UnreadTest(unittest.TestCase):
         request = {how: name, "id": name}
         if arguments:
             request["arguments"] = arguments
-        self.silent.sock.settimeout(PATIENCE)
-        self.silent.sock.sendall(json.dumps(request).encode() + b"\n")
+        self.silent.send(request, PATIENCE)
 
     def mark(self):
         """
@@ -92,16 +92,11 @@ class UnreadTest(unittest.TestCase):
         left = self.marks
         self.marks = 0
         while left:
-            message = self.receive()
+            message = self.silent.receive(PATIENCE)
             if message.get("id") == "object-add":
                 left -= 1
             elif "event" not in message:
                 yield len(json.dumps(message)), message
-
-    def receive(self):
-        """The next message for the silent client."""
-        # pylint: disable=protected-access
-        return self.silent._receive(time.monotonic() + PATIENCE)
 
     def check_flood(self, how, name):
         """Asks much, then reads: what was kept is bounded."""
@@ -162,4 +157,4 @@ class UnreadTest(unittest.TestCase):
 
 
 if __name__ == "__main__":
-    common.run_classes([UnreadTest], ARGS.only)
+    common.run_classes([UnreadTest], ARGS)

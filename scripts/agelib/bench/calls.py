@@ -15,8 +15,9 @@ import socket
 import tempfile
 import time
 
-from ..qemu.emulator import PATIENCE, Emulator, EmulatorError
+from ..qemu.emulator import Emulator, EmulatorError
 from ..qemu.harvest import PAGE, encode_bitmap, ram_ranges
+from ..qemu.patience import PATIENCE
 from .figures import BenchError, need_memory, single
 
 GIB = 1 << 30

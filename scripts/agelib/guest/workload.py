@@ -14,7 +14,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..qemu.emulator import PATIENCE, EmulatorError, Emulator, build_dir
+from ..qemu.emulator import EmulatorError, Emulator, build_dir
+from ..qemu.patience import PATIENCE
 
 PAGE = 4096
 

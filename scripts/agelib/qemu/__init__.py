@@ -4,5 +4,8 @@ Runs an emulator and speaks with it.
 
 - ``emulator``: one running emulator, its channels and its end;
 - ``qmp``: a QMP client with out-of-band commands;
+- ``record``: the files that it leaves behind, if it is told to;
+- ``debugger``: an emulator that waits for gdb;
+- ``patience``: for how long anything is waited for;
 - ``harvest``: age's commands, with accessed bits as sets of page frames.
 """

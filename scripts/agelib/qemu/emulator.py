@@ -8,21 +8,20 @@ emulator's end is seen as the end of its channels.
 """
 
 import os
+import shlex
 import shutil
 import signal
 import socket
 import subprocess
-import tempfile
 import time
 from pathlib import Path
 
+from . import debugger
+from .patience import PATIENCE
 from .qmp import QMP, QMPError
+from .record import Record
 
 TOP = Path(__file__).resolve().parents[3]
-
-# How long anything may take before it is taken to hang.  The emulator may
-# share few cores with other work, so this says nothing about speed.
-PATIENCE = 600
 
 
 class EmulatorError(Exception):
@@ -53,6 +52,9 @@ class Emulator:
     accelerator, display and channels; @monitors says how many QMP
     connections there are.  What is put into ``environment`` before the start is
     added to our own.
+
+    The environment may have ``AGE_QEMU_ARGS``, further options as a shell has
+    them, ``AGE_GDB`` (see ``debugger``) and ``AGE_RECORD`` (see ``record``).
     """
 
     def __init__(self, arch, options, accel="age", monitors=1):
@@ -65,7 +67,8 @@ class Emulator:
         self.serial = None
         self.qmps = []
         self.console = bytearray()
-        self._stderr = None
+        self.record = None
+        self._output = None
 
     def __enter__(self):
         try:
@@ -147,10 +150,11 @@ class Emulator:
         process, self.process = self.process, None
         if process:
             self._end(process)
-        for channel in self.qmps + [self.serial, self._stderr]:
+            self.record.end(process.returncode)
+        for channel in self.qmps + [self.serial, self._output]:
             if channel:
                 channel.close()
-        self.qmps, self.serial, self._stderr = [], None, None
+        self.qmps, self.serial, self._output = [], None, None
 
     @staticmethod
     def _end(process):
@@ -165,14 +169,17 @@ class Emulator:
         binary = emulator_path(self.arch)
         if not os.access(binary, os.X_OK):
             raise EmulatorError(f"there is no {binary}: build it first")
-        self._stderr = tempfile.TemporaryFile()
+        self.record = Record()
+        self._output = self.record.output()
         theirs = []
-        command = self._wrapper() + [str(binary)] + self._base_options()
+        command = self._wrapper(binary) + [str(binary)] + self._base_options()
         command += self._channel_options(theirs) + self.options
+        command += shlex.split(os.environ.get("AGE_QEMU_ARGS", ""))
+        self.record.command(command)
         try:
             self.process = subprocess.Popen(
-                command, stdin=subprocess.DEVNULL, stdout=self._stderr,
-                stderr=self._stderr, start_new_session=True,
+                command, stdin=subprocess.DEVNULL, stdout=self._output,
+                stderr=self._output, start_new_session=True,
                 env=os.environ | self.environment,
                 pass_fds=[sock.fileno() for sock in theirs])
         finally:
@@ -181,10 +188,13 @@ class Emulator:
         self._connect()
 
     @staticmethod
-    def _wrapper():
+    def _wrapper(binary):
         """An emulator should not outlive us, whatever ends us."""
         setpriv = shutil.which("setpriv")
-        return [setpriv, "--pdeathsig", "KILL"] if setpriv else []
+        command = [setpriv, "--pdeathsig", "KILL"] if setpriv else []
+        if debugger.wanted():
+            command += debugger.wrapper(binary)
+        return command
 
     def _base_options(self):
         return ["-accel", self.accel, "-display", "none", "-nodefaults",
@@ -194,15 +204,15 @@ class Emulator:
         options = []
         for i in range(self.monitors):
             ours, other = socket.socketpair()
-            self.qmps.append(QMP(ours))
+            self.qmps.append(QMP(ours, self.record.transcript(i)))
             theirs.append(other)
             options += [
                 "-chardev", f"socket,id=qmp{i},fd={other.fileno()}",
                 "-mon", f"chardev=qmp{i},mode=control"]
         self.serial, other = socket.socketpair()
         theirs.append(other)
-        options += ["-chardev", f"socket,id=serial0,fd={other.fileno()}",
-                    "-serial", "chardev:serial0"]
+        options += ["-chardev", f"socket,id=serial0,fd={other.fileno()}" +
+                    self.record.console(), "-serial", "chardev:serial0"]
         return options
 
     def _connect(self):
@@ -220,11 +230,11 @@ class Emulator:
 
     def _last_words(self):
         words = ""
-        if self._stderr:
-            self._stderr.seek(0)
-            stderr = self._stderr.read().decode(errors="replace")
-            if stderr.strip():
-                words += "\n  it said:" + tail(stderr)
+        if self._output:
+            self._output.seek(0)
+            output = self._output.read().decode(errors="replace")
+            if output.strip():
+                words += "\n  it said:" + tail(output)
         console = bytes(self.console[-4000:]).decode(errors="replace")
         if console.strip():
             words += "\n  on its console:" + tail(console)

@@ -8,6 +8,8 @@ import bisect
 import time
 from dataclasses import dataclass
 
+from .patience import patience
+
 PAGE = 4096
 
 # For each byte value, the numbers of the bits that are set
@@ -159,7 +161,7 @@ class Harvester:
 
     def wait_flush(self, timeout=120):
         """Waits until the flush that was requested has happened."""
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + patience(timeout)
         while self.query()["flush-pending"]:
             if time.monotonic() > deadline:
                 raise HarvestError("the flush never comes to an end")

@@ -10,6 +10,8 @@ import json
 import socket
 import time
 
+from .patience import patience
+
 
 class QMPError(Exception):
     """The connection failed, or the other end said something odd."""
@@ -28,8 +30,9 @@ class QMPCommandError(QMPError):
 class QMP:
     """One QMP connection; for one thread at a time."""
 
-    def __init__(self, sock):
+    def __init__(self, sock, transcript=None):
         self.sock = sock
+        self.transcript = transcript
         self.buffer = bytearray()
         self.last_id = 0
         self.oob = False
@@ -37,8 +40,7 @@ class QMP:
 
     def connect(self, timeout=60):
         """Takes the greeting and negotiates the capabilities."""
-        deadline = time.monotonic() + timeout
-        greeting = self._receive(deadline)
+        greeting = self.receive(timeout)
         if "QMP" not in greeting:
             raise QMPError(f"no QMP greeting but {greeting}")
         offered = greeting["QMP"].get("capabilities", [])
@@ -55,25 +57,38 @@ class QMP:
         if oob and not self.oob:
             raise QMPError(f"{name}: this monitor has no out-of-band "
                            "execution")
-        deadline = time.monotonic() + timeout
+        deadline = time.monotonic() + patience(timeout)
         self.last_id += 1
         request = {"exec-oob" if oob else "execute": name,
                    "id": self.last_id}
         if arguments:
             request["arguments"] = arguments
-        self._send(json.dumps(request).encode() + b"\n", timeout)
+        self.send(request, timeout)
         return self._answer(name, deadline)
 
     def close(self):
         """Closes the connection."""
         self.sock.close()
+        if self.transcript:
+            self.transcript.close()
 
-    def _send(self, data, timeout):
+    def send(self, request, timeout=120):
+        """Sends a request as it is, and does not wait for an answer."""
+        data = json.dumps(request).encode() + b"\n"
+        self._note("->", data)
         try:
-            self.sock.settimeout(timeout)
+            self.sock.settimeout(patience(timeout))
             self.sock.sendall(data)
         except OSError as e:
             raise QMPError(f"QMP connection lost: {e}") from e
+
+    def receive(self, timeout=120):
+        """The next message, be it an answer or an event."""
+        return self._receive(time.monotonic() + patience(timeout))
+
+    def _note(self, arrow, data):
+        if self.transcript:
+            self.transcript.add(arrow, data)
 
     def _answer(self, name, deadline):
         """The answer to the last request; events on the way are kept."""
@@ -99,6 +114,7 @@ class QMP:
             self._fill(deadline)
         line = bytes(self.buffer[:end])
         del self.buffer[:end + 1]
+        self._note("<-", line)
         try:
             return json.loads(line)
         except ValueError as e:

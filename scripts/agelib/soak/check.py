@@ -10,8 +10,8 @@ What has to hold in a soak whenever the guest stands still.
 
 import time
 
-from ..qemu.emulator import PATIENCE
 from ..qemu.harvest import Slots
+from ..qemu.patience import PATIENCE
 from ..tables.dump import Dump
 from .plugs import SoakError
 

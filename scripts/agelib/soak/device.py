@@ -5,8 +5,8 @@ What the soak does with age-device: it comes, works and goes.
 
 import time
 
-from ..qemu.emulator import PATIENCE
 from ..qemu.harvest import PAGE
+from ..qemu.patience import PATIENCE
 from .check import demand
 from .machine import MEMORY, PORTS, RAM_BASE
 

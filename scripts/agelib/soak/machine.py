@@ -9,7 +9,8 @@ import socket
 import time
 
 from ..guest.workload import Guest
-from ..qemu.emulator import PATIENCE, EmulatorError
+from ..qemu.emulator import EmulatorError
+from ..qemu.patience import PATIENCE
 from ..qemu.qmp import QMPCommandError, QMPError
 from .plugs import Plugs, SoakError
 

@@ -12,7 +12,7 @@ import json
 import time
 from dataclasses import dataclass
 
-from ..qemu.emulator import PATIENCE
+from ..qemu.patience import PATIENCE
 from ..qemu.qmp import QMPCommandError
 
 # Commands to let something go that reach nobody: the guest is at it, or was
