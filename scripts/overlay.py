@@ -24,7 +24,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 
 # Directories that are ours from the top down.
-DIRS = ['accel/age', 'hw/age-device', 'include/accel/age', 'tests/qtest/age']
+DIRS = ['accel/age', 'hw/age-device', 'tests/qtest/age']
 
 # Single files among those of QEMU.
 FILES = [
@@ -35,7 +35,6 @@ FILES = [
     'docs/interop/age*.rst',
     'docs/specs/age*.rst',
     'docs/system/age*.rst',
-    'include/hw/*/age*.h',
     'include/system/age*.h',
     'qapi/age.json',
     'tests/qtest/age-*.[ch]',
@@ -259,12 +258,19 @@ class Overlay:
             raise OverlayError(f'{tree}: not a QEMU source tree (no VERSION)')
         self.version = read_text(self.tree / 'VERSION').strip()
 
+    def dead(self):
+        """Patterns, and files that hooks need, of which there is none."""
+        patterns = DIRS + FILES
+        for hook in self.table:
+            patterns += hook.needs.split()
+        return sorted({pattern for pattern in patterns
+                       if not glob.glob(pattern, root_dir=self.root)})
+
     # Links
 
     def wanted_links(self):
         """The places of ours that exist, as paths below the root."""
-        found = [d for d in DIRS if (self.root / d / 'meson.build').exists()
-                 or d.startswith('include/') and (self.root / d).is_dir()]
+        found = [d for d in DIRS if (self.root / d / 'meson.build').exists()]
         for pattern in FILES:
             found += glob.glob(pattern, root_dir=self.root)
         return sorted(found)
@@ -414,8 +420,8 @@ class Overlay:
         return places + list(self.edits(self.wanted_hooks()))
 
     def status(self):
-        """Print what is in the tree; returns whether that is everything."""
-        missing = self.missing()
+        """Print what is in the tree; returns whether all is as it should be."""
+        missing, dead = self.missing(), self.dead()
         for place in self.present_links():
             print(f'link {place}')
         for hook in self.wanted_hooks():
@@ -423,7 +429,9 @@ class Overlay:
                 print(f'hook {hook.file}: {" ".join(hook.line.split())}')
         for place in missing:
             print(f'not up to date: {place}')
-        return not missing
+        for pattern in dead:
+            print(f'{pattern}: no such file of ours; take it out of overlay.py')
+        return not missing and not dead
 
 
 def main():

@@ -5,13 +5,16 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """Each test makes a small QEMU tree and a small checkout of its own."""
 
+import contextlib
 import importlib.util
+import io
 import os
 import re
 import shutil
 import sys
 import tempfile
 import unittest
+import unittest.mock
 from dataclasses import replace
 from pathlib import Path
 
@@ -56,6 +59,7 @@ TOCTREE = overlay.Hook('docs/system/index.rst', 'before', '   replay',
 TABLE = overlay.Hook('table.hx', 'after', '  last\nERST', '#include "age"',
                      'accel/age/meson.build')
 HOOKS = [SUBDIR, TOCTREE, TABLE]
+FILES = ['configs/devices/*/age.mak', 'qapi/age.json']
 
 
 def write_files(root, files):
@@ -161,6 +165,30 @@ class OverlayTest(unittest.TestCase):
         self.assertEqual(self.overlay().missing(), [])
         (self.tree / 'qapi/age.json').unlink()
         self.assertEqual(self.overlay().missing(), ['qapi/age.json'])
+
+    def test_dead_patterns(self):
+        write_files(self.root, {'docs/system/age.rst': 'Age\n'})
+        self.overlay().apply()
+        dead = self.overlay().dead()
+        self.assertIn('docs/specs/age*.rst', dead)
+        self.assertIn('hw/age-device', dead)
+        for alive in ['accel/age', 'qapi/age.json', 'docs/system/age*.rst',
+                      'docs/system/age.rst']:
+            self.assertNotIn(alive, dead)
+        needy = replace(SUBDIR, needs='accel/age/meson.build accel/age/gone')
+        self.assertIn('accel/age/gone', self.overlay([needy]).dead())
+
+    def test_status(self):
+        with contextlib.redirect_stdout(io.StringIO()) as output, \
+                unittest.mock.patch.object(overlay, 'DIRS', ['accel/age']), \
+                unittest.mock.patch.object(overlay, 'FILES', FILES[:]):
+            self.assertFalse(self.overlay([SUBDIR]).status())
+            self.overlay([SUBDIR]).apply()
+            self.assertTrue(self.overlay([SUBDIR]).status())
+            overlay.FILES.append('docs/gone*.rst')
+            self.assertFalse(self.overlay([SUBDIR]).status())
+        self.assertIn('\ndocs/gone*.rst: no such file of ours',
+                      output.getvalue())
 
     def test_missing_anchor(self):
         gone = overlay.Hook('accel/meson.build', 'after', "  subdir('gone')",
@@ -327,6 +355,9 @@ class RealTreeTest(unittest.TestCase):
         hooks = [hook for hook in overlay.HOOKS
                  if hook.fits(real.version)]
         real.edits(hooks)
+
+    def test_no_pattern_is_dead(self):
+        self.assertEqual(overlay.Overlay(ROOT / 'qemu-src').dead(), [])
 
 
 if __name__ == '__main__':
