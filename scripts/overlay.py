@@ -436,7 +436,7 @@ class Overlay:
 
 def main():
     """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument('action', choices=['apply', 'revert', 'status'])
     parser.add_argument('qemu_dir', metavar='QEMU_DIR')
     parser.add_argument('--without-mends', action='store_true',

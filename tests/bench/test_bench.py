@@ -19,13 +19,12 @@ sys.dont_write_bytecode = True
 TOP = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TOP / "scripts"), str(TOP / "tests/functional")]
 
-# pylint: disable=wrong-import-position
-import tap  # noqa: E402
-from agelib.bench import program, show  # noqa: E402
-from agelib.bench.figures import Pair, Sample, single, skipped  # noqa: E402
-from agelib.guest.workload import GUESTS, images_present  # noqa: E402
-from agelib.qemu.patience import PATIENCE  # noqa: E402
-from agelib.terminal import WIDTH, Terminal  # noqa: E402
+import tap
+from agelib.bench import program, show
+from agelib.bench.figures import Pair, Sample, single, skipped
+from agelib.guest.workload import GUESTS, images_present
+from agelib.qemu.patience import PATIENCE
+from agelib.terminal import WIDTH, Terminal
 
 
 def run_bench(*options):
@@ -104,6 +103,9 @@ class Program(unittest.TestCase):
             self.assertIn(f"{row} ", listed.stdout)
         for options in ["no-such-row"], ["--runs", "0"], ["--arch", "vax"]:
             self.assertEqual(run_bench(*options).returncode, 2, options)
+        missing = run_bench("--show", "/no/such/file")
+        self.assertEqual(missing.returncode, 1)
+        self.assertRegex(missing.stdout, "^bench: /no/such/file.*\n$")
 
     def test_plots(self):
         """Plots of what there is; without matplotlib it says what is missing."""

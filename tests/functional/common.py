@@ -12,9 +12,8 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "scripts"))
 
-# pylint: disable=wrong-import-position
-import tap  # noqa: E402
-from failed import FailedFolder  # noqa: E402
+import tap
+from failed import FailedFolder
 
 
 def parse_args(description):

@@ -160,12 +160,13 @@ class Text(unittest.TestCase):
 
     def test_plain(self):
         """Neither colours nor lines that change, nor what can't be shown."""
-        stream = io.TextIOWrapper(io.BytesIO(), encoding="ascii")
+        data = io.BytesIO()
+        stream = io.TextIOWrapper(data, encoding="ascii")
         term = Terminal(stream)
         term.status("soon gone")
         term.line(term.style("✔", "green") + " done · well" + term.map([1]))
         stream.flush()
-        self.assertEqual(stream.buffer.getvalue(), b"ok: done - well#\n")
+        self.assertEqual(data.getvalue(), b"ok: done - well#\n")
 
     def test_thousands(self):
         """Groups of three digits."""
@@ -216,10 +217,12 @@ class Client(unittest.TestCase):
         client, server = self.connect(["oob"], {"return": 1}, {"return": 2})
         self.assertEqual(client.command("a"), 1)
         self.assertEqual(client.command("b", {"x": 1}, oob=True), 2)
-        negotiation, plain, oob = server.requests
-        self.assertEqual(negotiation["arguments"], {"enable": ["oob"]})
-        self.assertEqual(plain["execute"], "a")
-        self.assertEqual((oob["exec-oob"], oob["arguments"]), ("b", {"x": 1}))
+        self.assertEqual([request["id"] for request in server.requests],
+                         [1, 2, 3])
+        self.assertEqual(server.requests[0]["arguments"], {"enable": ["oob"]})
+        self.assertEqual(server.requests[1]["execute"], "a")
+        self.assertEqual(server.requests[2]["exec-oob"], "b")
+        self.assertEqual(server.requests[2]["arguments"], {"x": 1})
         self.assertEqual(len(client.events), 3)
 
     def test_no_oob(self):

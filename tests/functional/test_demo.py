@@ -37,7 +37,7 @@ def children(pid):
     """The processes that a process has started."""
     try:
         path = Path(f"/proc/{pid}/task/{pid}/children")
-        return [int(child) for child in path.read_text().split()]
+        return [int(child) for child in path.read_text("ascii").split()]
     except FileNotFoundError:
         return []
 
@@ -57,7 +57,7 @@ class Demo(unittest.TestCase):
             demo = start_demo("--seconds", "3", "--json", str(path))
             output = demo.communicate(timeout=PATIENCE)[0]
             self.assertEqual(demo.returncode, 0, output)
-            report = json.loads(path.read_text())
+            report = json.loads(path.read_text("utf-8"))
         for line in output.splitlines():
             self.assertLessEqual(len(line), WIDTH, line)
         self.assertNotIn("\033", output)

@@ -58,7 +58,7 @@ class DeviceTest(unittest.TestCase):
                           machine=cls.machine, kernel=kernel,
                           devices=(*cls.ports, device))
         cls.addClassCleanup(cls.guest.stop)
-        cls.guest.__enter__()
+        cls.guest.start()
         cls.guest.boot()
         cls.opened = cls.guest.tell("open")
 

@@ -57,7 +57,7 @@ class TablesTest(unittest.TestCase):
             raise unittest.SkipTest("no guest images: run scripts/build-guest")
         cls.guest = Guest(ARGS.arch, cls.accel, **cls.options)
         cls.addClassCleanup(cls.guest.stop)
-        cls.guest.__enter__()
+        cls.guest.start()
         cls.guest.boot()
         cls.rng = random.Random(ARGS.seed)
         cls.harvester = Harvester(cls.guest.qmp)
@@ -251,6 +251,7 @@ class NoADMixin:
 
     @classmethod
     def make_old(cls):
+        """As a hypervisor does where hardware has no accessed flags."""
         make_old_by_software(cls.guest, cls.harvester)
 
     def check_rights(self, leaf, slot):
@@ -290,6 +291,7 @@ class SwitchedMixin:
 
     @classmethod
     def prepare(cls):
+        """Touches pages while there are no flags, and others afterwards."""
         cls.switch(False)
         cls.guest.tell("alloc", AREA_PAGES, "small")
         cls.guest.tell("touch", "every:5:0", "store", 2)

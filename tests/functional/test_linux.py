@@ -52,7 +52,7 @@ class LinuxTest(unittest.TestCase):
                           kernel=kernel, **cls.options)
         cls.addClassCleanup(cls.guest.stop)
         try:
-            cls.guest.__enter__()
+            cls.guest.start()
         except EmulatorError as e:
             if cls.needs and f"'age-accel.{cls.needs}' not found" in str(e):
                 raise unittest.SkipTest(f"no property {cls.needs}") from None
@@ -314,7 +314,8 @@ class AllMixin(RoundsMixin):
                 mine = Harvester(self.guest.qmps[i], oob=i == 0)
                 while not stop.is_set():
                     found[i] |= mine.harvest().young
-            except Exception as e:  # pylint: disable=broad-except
+            # Whatever it is, the test fails with it.
+            except Exception as e:  # pylint: disable=broad-exception-caught
                 errors.append(e)
 
         threads = [threading.Thread(target=keep_harvesting, args=(i,))

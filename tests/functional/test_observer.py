@@ -348,8 +348,7 @@ class ObserverTest(unittest.TestCase):
             self.skipTest("no guest images: run scripts/build-guest")
         self.guest = ObservedGuest(ARGS.arch, self.accel, smp=2, memory=512)
         self.addCleanup(self.guest.stop)
-        # pylint: disable=unnecessary-dunder-call
-        self.guest.__enter__()
+        self.guest.start()
         self.observer = Observer(self.guest)
         self.next_look = 0
 

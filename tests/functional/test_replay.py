@@ -132,9 +132,8 @@ class CountedTest(unittest.TestCase):
     def setUp(self):
         if not images_present(ARGS.arch):
             self.skipTest("no guest images: run scripts/build-guest")
-        folder = tempfile.TemporaryDirectory(prefix="age-")
-        self.addCleanup(folder.cleanup)
-        self.folder = folder.name
+        self.folder = self.enterContext(
+            tempfile.TemporaryDirectory(prefix="age-"))
 
     def run_guest(self, accel, icount, pause=None, first=None):
         """

@@ -333,6 +333,7 @@ class FakeGuest(SoakGuest):
     arch = "x86_64"
 
     def __init__(self, *states, there=(), plugged=()):
+        # That would want an emulator.
         # pylint: disable=super-init-not-called
         self.states = list(states)
         self.log = []

@@ -44,8 +44,9 @@ class UnreadTest(unittest.TestCase):
         self.emulator = Emulator(ARGS.arch, MACHINE[ARGS.arch] +
                                  ["-m", "64"], monitors=2)
         self.addCleanup(self.emulator.stop)
-        self.emulator.__enter__()
-        self.silent, self.other = self.emulator.qmps
+        self.emulator.start()
+        self.silent = self.emulator.qmps[0]
+        self.other = self.emulator.qmps[1]
         self.marks = 0
         deadline = time.monotonic() + PATIENCE
         # Firmware, or what the processor does without any

@@ -18,7 +18,6 @@ class Widen:
     """
 
     def __init__(self):
-        # pylint: disable=consider-using-with
         self.file = tempfile.NamedTemporaryFile(prefix="age-widen-")
         self.set()
         library = build_dir() / "tests/preload/widen.so"

@@ -10,13 +10,14 @@ import re
 import shutil
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 CHECKPATCH = ROOT / 'qemu-src/scripts/checkpatch.pl'
 
 # The rest of the top level is not ours, or no source.
-PLACES = ['.ci', 'accel', 'configs', 'hw', 'include', 'meson.build',
+PLACES = ['.ci', '.pylintrc', 'accel', 'configs', 'hw', 'include', 'meson.build',
           'meson.options', 'qapi', 'scripts', 'tests']
 
 # What may change under a reader is read by its accessor: AgePageTable.fmt and
@@ -32,6 +33,15 @@ WIDTH = 80
 
 # Programs that run in a guest use libc: no QEMU there, nor its rules for it.
 GUEST_PLACES = ['scripts/guest']
+
+# Shell: what each script begins with, so that no mistake goes unnoticed. The
+# first process of a guest goes on, whatever it could not do.
+STRICT = 'set -euo pipefail'
+LONE_BRACE = '{'
+
+# Switched off for a line or a block of Python: it has to be said why, behind it
+# or in the line above.
+DISABLED = re.compile(r'# pylint: disable[^#]*$')
 QEMU_ONLY = ['qemu_', 'architecture specific defines']
 
 
@@ -63,6 +73,12 @@ def is_shell(path):
     return line.startswith('#!') and line.rstrip().endswith('sh')
 
 
+def is_python(path):
+    """Python, with a suffix or without."""
+    line = first_line(path)
+    return path.suffix == '.py' or line.startswith('#!') and 'python' in line
+
+
 def needs_license(path):
     """Whether the file has to say under which license it is."""
     return (path.suffix in LICENSED or path.name in LICENSED_NAMES
@@ -89,13 +105,40 @@ def own_rules(path):
             found.append(f'{where}: {len(line)} columns, {WIDTH} are the limit')
         if is_racy(path) and RACY.search(line):
             found.append(f'{where}: read the format by its accessor')
-    return found + twice_opened(path, lines)
+    return found + twice_opened(path, lines) + loose(path, lines) + \
+        unexplained(path, lines)
 
 
 def is_racy(path):
     """Sources in which others may change a format while it is read."""
     return is_c(path) and any(path.is_relative_to(place)
                               for place in RACY_PLACES)
+
+
+def loose(path, lines):
+    """Shell that goes on after an error, or has another style."""
+    if not is_shell(path) or is_guests(path):
+        return []
+    code = [line for line in lines if line and not line.startswith('#')]
+    found = [f'{path}:{number}: the brace belongs behind the function\'s name'
+             for number, line in enumerate(lines, 1) if line == LONE_BRACE]
+    if code[:1] != [STRICT]:
+        found.append(f'{path}:1: the first command is not "{STRICT}"')
+    return found
+
+
+def unexplained(path, lines):
+    """Checks of pylint that are switched off, and nobody knows why."""
+    if not is_python(path):
+        return []
+    return [f'{path}:{number}: say why, behind it or in the line above'
+            for number, line in enumerate(lines, 1) if DISABLED.search(line)
+            and not lines[number - 2].lstrip().startswith('#')]
+
+
+def is_guests(path):
+    """Whether it runs in a guest."""
+    return any(path.is_relative_to(place) for place in GUEST_PLACES)
 
 
 def twice_opened(path, lines):
@@ -128,7 +171,7 @@ def checkpatch(path):
     """Complaints of QEMU's own checker; warnings count."""
     found = run(['perl', str(CHECKPATCH), '--no-tree', '--strict', '--terse',
                  '--no-summary', '--file', str(path)])
-    if any(path.is_relative_to(place) for place in GUEST_PLACES):
+    if is_guests(path):
         found = [line for line in found
                  if not any(words in line for words in QEMU_ONLY)]
     return found
@@ -139,18 +182,38 @@ def shellcheck(path):
     return run(['shellcheck', '--format=gcc', str(path)])
 
 
+def pylint(paths):
+    """Complaints of pylint, which looks at all files at once."""
+    found = run(['pylint', '--score=n', *map(str, paths)])
+    return [line for line in found if not line.startswith('*****')]
+
+
 def plan():
-    """[(description, check or reason to skip, path)]"""
+    """[(description, check or reason to skip, path or paths)]"""
     all_files = sources()
     c_files = [path for path in all_files if is_c(path)]
     shell = [path for path in all_files if is_shell(path)]
     have_shellcheck = shutil.which('shellcheck')
-    tests = [('rules', own_rules, path) for path in all_files]
+    # The longest comes first: others run beside it.
+    tests = [('pylint', pylint if shutil.which('pylint')
+              else 'pylint is not installed',
+              [path for path in all_files if is_python(path)])]
+    tests += [('rules', own_rules, path) for path in all_files]
     tests += [('checkpatch', checkpatch if CHECKPATCH.exists() else 'no QEMU',
                path) for path in c_files]
     tests += [('shellcheck', shellcheck if have_shellcheck
                else 'shellcheck is not installed', path) for path in shell]
     return tests
+
+
+def outcome(test):
+    """What one test came to: "ok" or not, what was looked at, complaints."""
+    name, check, what = test
+    place = what if isinstance(what, Path) else 'of all files'
+    if isinstance(check, str):
+        return 'ok', f'{name} {place} # SKIP {check}', []
+    complaints = check(what)
+    return 'not ok' if complaints else 'ok', f'{name} {place}', complaints
 
 
 def main():
@@ -159,15 +222,12 @@ def main():
     os.environ['LC_ALL'] = 'C.UTF-8'
     tests = plan()
     print(f'1..{len(tests)}')
-    for number, (name, check, path) in enumerate(tests, 1):
-        if isinstance(check, str):
-            print(f'ok {number} {name} {path} # SKIP {check}')
-            continue
-        complaints = check(path)
-        for line in complaints:
-            print(f'# {line}')
-        verdict = 'not ok' if complaints else 'ok'
-        print(f'{verdict} {number} {name} {path}', flush=True)
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        results = enumerate(pool.map(outcome, tests), 1)
+        for number, (verdict, text, complaints) in results:
+            for line in complaints:
+                print(f'# {line}')
+            print(f'{verdict} {number} {text}', flush=True)
     return 0
 
 

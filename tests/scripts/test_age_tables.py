@@ -17,10 +17,9 @@ sys.dont_write_bytecode = True
 SCRIPTS = Path(__file__).resolve().parents[2] / 'scripts'
 sys.path.insert(0, str(SCRIPTS))
 
-# pylint: disable=wrong-import-position
-from agelib.tables.dump import Dump, merge  # noqa: E402
-from agelib.tables.entry import TablesError  # noqa: E402
-from agelib.tables.ept import Ept  # noqa: E402
+from agelib.tables.dump import Dump, merge
+from agelib.tables.entry import TablesError
+from agelib.tables.ept import Ept
 
 ROOT = 0x7f0000040000
 FRAME = 0x7f1000000000

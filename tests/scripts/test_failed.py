@@ -17,8 +17,7 @@ TOP = Path(__file__).resolve().parents[2]
 FUNCTIONAL = TOP / 'tests/functional'
 sys.path.insert(0, str(TOP / 'scripts'))
 
-# pylint: disable=wrong-import-position
-from agelib.qemu import record  # noqa: E402
+from agelib.qemu import record
 
 # It answers everything with nothing, until it is told to quit.
 EMULATOR = '''#!/usr/bin/python3
@@ -61,7 +60,7 @@ class Shared(unittest.TestCase):
     def setUpClass(cls):
         cls.emulator = Emulator(ARGS.arch, [])
         cls.addClassCleanup(cls.emulator.stop)
-        cls.emulator.__enter__()
+        cls.emulator.start()
 
     def test_a_bad(self):
         self.fail("bad luck")
@@ -94,9 +93,9 @@ class FakeBuild(unittest.TestCase):
     NAME = ''
 
     def setUp(self):
-        folder = tempfile.TemporaryDirectory(prefix='age-')
-        self.addCleanup(folder.cleanup)
-        self.build = Path(folder.name).resolve()
+        folder = self.enterContext(
+            tempfile.TemporaryDirectory(prefix='age-'))
+        self.build = Path(folder).resolve()
         self.failed = self.build / 'failed' / self.NAME
         write_script(self.build / 'qemu-system-x86_64', EMULATOR)
 

@@ -219,7 +219,7 @@ def sparse(calls, runs):
     return found
 
 
-def call(args):
+def call_row(args):
     """The row "call"."""
     gib = args.sizes["call"]
     need_memory(gib * GIB // 256 + 2 * GIB, f"a machine of {gib} GiB")

@@ -81,7 +81,7 @@ class Faults:
         self.harvester = None
 
     def __enter__(self):
-        self.guest.__enter__()
+        self.guest.start()
         try:
             self.guest.boot()
             self.guest.tell("area", self.area_mib)
@@ -146,7 +146,7 @@ class Contest:
                                  "ms", about)
 
 
-def faults(args):
+def faults_row(args):
     """The row "faults"."""
     area_mib = args.sizes["area"]
     for arch in args.archs:

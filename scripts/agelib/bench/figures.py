@@ -130,6 +130,7 @@ class Stopwatch:
     def __init__(self, pid=None):
         self.pid = pid
         self.sample = None
+        self._cpu = self._wall = 0
 
     def __enter__(self):
         self._cpu = cpu_seconds(self.pid) if self.pid else 0

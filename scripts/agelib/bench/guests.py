@@ -129,7 +129,7 @@ def boot_pairs(args, arch, what, candidate, runs=None):
     return pair
 
 
-def boot(args):
+def boot_row(args):
     """The row "boot": boots of guests that are harvested meanwhile."""
     for arch in args.archs:
         for flush in args.sizes["boot"]:
@@ -139,7 +139,7 @@ def boot(args):
             yield pair.result("boot", f"{TITLES[arch]} boot, {what}", goal)
 
 
-def plugin(args):
+def plugin_row(args):
     """The row "plugin": QEMU's own hotpages in the place of age."""
     path = build_dir() / "tests/bench/libhotpages.so"
     if not path.exists():
@@ -233,7 +233,7 @@ def calibrate(guest, name, seconds):
         amount = round(amount * min(8, 1 + seconds / wall))
 
 
-def load(args):
+def load_row(args):
     """The row "load": loads with nobody harvesting, and with somebody."""
     variants = [(name, flush, RATE) for name in LOADS for flush in HARVESTS]
     for arch in args.archs:
@@ -249,7 +249,7 @@ def load(args):
         yield from memory(arch, rounds.queries)
 
 
-def rate(args):
+def rate_row(args):
     """The row "rate": how the pace of harvests tells."""
     variants = [("compile", flush, pace) for pace in RATES
                 for flush in ("none", "request")]

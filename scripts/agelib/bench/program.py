@@ -29,6 +29,7 @@ import os
 import platform
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -43,16 +44,16 @@ from .figures import BenchError, Skip, skipped
 FAILURES = (BenchError, EmulatorError, HarvestError, QMPError, WorkloadError)
 
 ROWS = {
-    "table": (tables.table, "page tables by themselves; needs no guest"),
-    "call": (calls.call, "single calls over QMP on a large machine"),
-    "load": (guests.load, "guests under age against tcg, harvested or "
+    "table": (tables.table_row, "page tables by themselves; needs no guest"),
+    "call": (calls.call_row, "single calls over QMP on a large machine"),
+    "load": (guests.load_row, "guests under age against tcg, harvested or "
                               "not; memory of the tables"),
-    "boot": (guests.boot, "boots of guests that are harvested"),
-    "faults": (faults.faults, "harvests while vCPUs fault, with and "
+    "boot": (guests.boot_row, "boots of guests that are harvested"),
+    "faults": (faults.faults_row, "harvests while vCPUs fault, with and "
                                    "without the MMU lock"),
-    "plugin": (guests.plugin, "QEMU's own hotpages plugin on the same "
+    "plugin": (guests.plugin_row, "QEMU's own hotpages plugin on the same "
                                   "boot"),
-    "rate": (guests.rate, "loads at 1, 10 and 100 harvests a second"),
+    "rate": (guests.rate_row, "loads at 1, 10 and 100 harvests a second"),
 }
 
 # GiB of tables and of the machine; seconds of a load; policies of harvested
@@ -198,7 +199,11 @@ class Bench:
 
 def show_file(args, term):
     """Prints what was measured before."""
-    report = json.loads(Path(args.show or args.rst).read_text("utf-8"))
+    path = args.show or args.rst
+    try:
+        report = json.loads(Path(path).read_text("utf-8"))
+    except (OSError, ValueError) as e:
+        raise BenchError(f"{path} is no file of --json: {e}") from None
     if args.rst:
         print("\n".join(show.rst_lines(report)))
     else:
@@ -233,6 +238,9 @@ def main(argv=None):
     term = Terminal()
     try:
         return run(args, term)
+    except BenchError as e:
+        print(f"bench: {e}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         term.line("interrupted")
         return 130

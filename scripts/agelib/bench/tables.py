@@ -57,7 +57,7 @@ def measure(gib, runs):
     return rows
 
 
-def table(args):
+def table_row(args):
     """The row "table"."""
     for gib in args.sizes["table"]:
         try:

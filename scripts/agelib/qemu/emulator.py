@@ -71,15 +71,19 @@ class Emulator:
         self._output = None
 
     def __enter__(self):
+        self.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop()
+
+    def start(self):
+        """Starts the emulator; who calls this calls stop() as well."""
         try:
             self._start()
         except BaseException:
             self.stop()
             raise
-        return self
-
-    def __exit__(self, *_):
-        self.stop()
 
     @property
     def qmp(self):

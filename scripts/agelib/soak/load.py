@@ -80,7 +80,8 @@ class Load:
                     kind(qmp, rng)
                     qmp.events.clear()
                 time.sleep(rng.random() * PACE)
-        except Exception as e:  # pylint: disable=broad-except
+        # Whatever it is, check() raises it in the thread that steps.
+        except Exception as e:  # pylint: disable=broad-exception-caught
             self.error = self.error or e
 
     def count(self, **what):

@@ -60,7 +60,6 @@ class Soak(DeviceSteps):
         self.working = False
 
     def __enter__(self):
-        # pylint: disable=consider-using-with
         self.folder = tempfile.TemporaryDirectory(prefix="age-soak-")
         return self
 
@@ -100,7 +99,7 @@ class Soak(DeviceSteps):
     def start(self):
         """The first emulator."""
         self.guest = SoakGuest(self.arch, Path(self.folder.name))
-        self.guest.__enter__()
+        self.guest.start()
         self.load = Load(self.guest, self.seed)
         self.start_tables = table_pages(self.guest.command("query-age"))
         self.load.start()
@@ -303,7 +302,8 @@ class Soak(DeviceSteps):
         # accelerator by TCG.
         plugs = self.guest.plugs
         names = sorted(plugs.pending | set(self.of_kind("dimm")))
-        if not all([plugs.unplug(name) for name in names]):
+        gone = [plugs.unplug(name) for name in names]
+        if not all(gone):
             return None
         plugs.settle()
         source, load = self.guest, self.load
@@ -327,7 +327,7 @@ class Soak(DeviceSteps):
 
     def change_over(self, source, load, target):
         """What a move is made of; returns whether the guest went along."""
-        target.__enter__()
+        target.start()
         self.load = Load(target, self.seed)
         self.load.plain = not self.of_kind("dma")
         demand(table_pages(target.command("query-age")) ==
