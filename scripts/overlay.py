@@ -179,6 +179,8 @@ HOOKS = [
          '   age-performance', 'docs/devel/age-performance.rst'),
     Hook('docs/devel/testing/index.rst', 'after', '   fuzzing',
          '   ../age-testing', 'docs/devel/age-testing.rst'),
+    Hook('docs/devel/testing/index.rst', 'after', '   ../age-testing',
+         '   ../age-test-failed', 'docs/devel/age-test-failed.rst'),
     Hook('docs/specs/index.rst', 'after', '   edu',
          '   age-device', 'docs/specs/age-device.rst'),
 ]
