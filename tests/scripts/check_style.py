@@ -33,16 +33,15 @@ WIDTH = 80
 
 # Programs that run in a guest use libc: no QEMU there, nor its rules for it.
 GUEST_PLACES = ['scripts/guest']
+QEMU_ONLY = ['qemu_', 'architecture specific defines']
 
 # Shell: what each script begins with, so that no mistake goes unnoticed. The
 # first process of a guest goes on, whatever it could not do.
 STRICT = 'set -euo pipefail'
-LONE_BRACE = '{'
 
 # Switched off for a line or a block of Python: it has to be said why, behind it
 # or in the line above.
 DISABLED = re.compile(r'# pylint: disable[^#]*$')
-QEMU_ONLY = ['qemu_', 'architecture specific defines']
 
 
 def sources():
@@ -121,7 +120,7 @@ def loose(path, lines):
         return []
     code = [line for line in lines if line and not line.startswith('#')]
     found = [f'{path}:{number}: the brace belongs behind the function\'s name'
-             for number, line in enumerate(lines, 1) if line == LONE_BRACE]
+             for number, line in enumerate(lines, 1) if line == '{']
     if code[:1] != [STRICT]:
         found.append(f'{path}:1: the first command is not "{STRICT}"')
     return found
