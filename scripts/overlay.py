@@ -37,9 +37,11 @@ FILES = [
     'docs/system/age*.rst',
     'include/system/age*.h',
     'qapi/age.json',
-    'tests/qtest/age-*.[ch]',
     'tests/qtest/fuzz/age_*.[ch]',
 ]
+
+# Where earlier versions had files: a link that is left there is taken out.
+FORMER = ['tests/qtest/age-*.[ch]']
 
 # What was added to a tree is written down there: revert has to take out the
 # lines that are in it, also when the table below has changed since.
@@ -157,7 +159,7 @@ HOOKS = [
          'source age-device/Kconfig', 'hw/age-device/Kconfig'),
     Hook('meson.build', 'after', "    'hw/adc',",
          "    'hw/age-device',", 'hw/age-device/trace-events'),
-    Hook('tests/qtest/meson.build', 'before', 'qtest_executables = {}',
+    Hook('tests/qtest/meson.build', 'after', 'qtest_executables = {}',
          "subdir('age')", 'tests/qtest/age/meson.build'),
     Hook('tests/qtest/fuzz/meson.build', 'after',
          "specific_fuzz_ss.add(files('generic_fuzz.c'))",
@@ -290,7 +292,7 @@ class Overlay:
     def present_links(self):
         """The links of ours in the tree, dangling ones too."""
         found = []
-        for pattern in DIRS + FILES:
+        for pattern in DIRS + FILES + FORMER:
             found += glob.glob(pattern, root_dir=self.tree)
         return sorted(place for place in found if self.is_ours(place))
 

@@ -48,7 +48,7 @@ CHECKOUT = {
     'configs/devices/common/age.mak': '# ours\n',
     'include/system/age.h': '/* ours */\n',
     'qapi/age.json': '# ours\n',
-    'tests/qtest/age-one-test.c': '/* ours */\n',
+    'tests/qtest/fuzz/age_one.c': '/* ours */\n',
     'tests/unit/other.c': '/* ours, but no business of QEMU */\n',
 }
 
@@ -120,7 +120,7 @@ class OverlayTest(unittest.TestCase):
         self.overlay().apply()
         for place in ['accel/age', 'include/system/age.h', 'qapi/age.json',
                       'configs/devices/common/age.mak',
-                      'tests/qtest/age-one-test.c']:
+                      'tests/qtest/fuzz/age_one.c']:
             self.assertEqual(os.readlink(self.tree / place),
                              str(self.root / place))
         self.assertFalse((self.tree / 'tests/unit').exists())
@@ -275,6 +275,13 @@ class OverlayTest(unittest.TestCase):
         self.assertFalse(os.path.lexists(self.tree / 'accel/age'))
         self.assertEqual(self.text('accel/meson.build'),
                          TREE['accel/meson.build'])
+
+    def test_link_of_an_earlier_version(self):
+        place = self.tree / 'tests/qtest/age-one-test.c'
+        place.parent.mkdir(parents=True)
+        place.symlink_to(self.root / 'tests/qtest/age-one-test.c')
+        self.overlay().apply()
+        self.assertFalse(os.path.lexists(place))
 
     def test_moved_checkout(self):
         self.overlay().apply()
