@@ -13,12 +13,17 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from columns import WIDTH, too_long
+
 ROOT = Path(__file__).resolve().parents[2]
 CHECKPATCH = ROOT / 'qemu-src/scripts/checkpatch.pl'
 
 # The rest of the top level is not ours, or no source.
-PLACES = ['.ci', '.pylintrc', 'accel', 'configs', 'hw', 'include', 'meson.build',
-          'meson.options', 'qapi', 'scripts', 'tests']
+PLACES = ['.ci', '.pylintrc', 'accel', 'configs', 'hw', 'include',
+          'meson.build', 'meson.options', 'qapi', 'scripts', 'tests']
+
+# Documentation, whose lines are kept short as well
+TEXTS = ['*.md', 'docs/**/*.rst', 'docs/**/*.rst.inc']
 
 # What may change under a reader is read by its accessor: AgePageTable.fmt and
 # AgeMMU.fmt. They are assigned, or their address is taken, elsewhere.
@@ -29,15 +34,14 @@ RACY_PLACES = ['accel/age', 'hw/age-device']
 LICENSED = {'.c', '.h', '.inc', '.S', '.py', '.sh', '.json', '.mak'}
 LICENSED_NAMES = {'meson.build', 'meson.options', 'Kconfig'}
 
-WIDTH = 80
-
-# Programs that run in a guest use libc: no QEMU there, nor its rules for it.
-GUEST_PLACES = ['scripts/guest']
+# Programs that use libc alone: no QEMU there, nor its rules for it.
+LIBC_PLACES = ['scripts/guest']
 QEMU_ONLY = ['qemu_', 'architecture specific defines']
 
 # Shell: what each script begins with, so that no mistake goes unnoticed. The
 # first process of a guest goes on, whatever it could not do.
 STRICT = 'set -euo pipefail'
+GUEST_PLACES = ['scripts/guest']
 
 # Switched off for a line or a block of Python: it has to be said why, behind it
 # or in the line above.
@@ -53,6 +57,12 @@ def sources():
         found += [path.relative_to(ROOT) for path in paths
                   if path.is_file() and '__pycache__' not in path.parts]
     return found
+
+
+def texts():
+    """Every page of documentation, as a path below the root."""
+    return sorted(path.relative_to(ROOT) for pattern in TEXTS
+                  for path in ROOT.glob(pattern))
 
 
 def is_c(path):
@@ -156,6 +166,13 @@ def twice_opened(path, lines):
     return found
 
 
+def columns(path):
+    """Lines of a page that should be wrapped."""
+    lines = (ROOT / path).read_text(encoding='utf-8').split('\n')
+    return [f'{path}:{number}: {length} columns, {WIDTH} are the limit'
+            for number, length in too_long(lines, path.suffix == '.md')]
+
+
 def run(command):
     """The complaints that a program prints."""
     done = subprocess.run(command, cwd=ROOT, text=True, errors='replace',
@@ -170,7 +187,7 @@ def checkpatch(path):
     """Complaints of QEMU's own checker; warnings count."""
     found = run(['perl', str(CHECKPATCH), '--no-tree', '--strict', '--terse',
                  '--no-summary', '--file', str(path)])
-    if is_guests(path):
+    if any(path.is_relative_to(place) for place in LIBC_PLACES):
         found = [line for line in found
                  if not any(words in line for words in QEMU_ONLY)]
     return found
@@ -198,6 +215,7 @@ def plan():
               else 'pylint is not installed',
               [path for path in all_files if is_python(path)])]
     tests += [('rules', own_rules, path) for path in all_files]
+    tests += [('columns', columns, path) for path in texts()]
     tests += [('checkpatch', checkpatch if CHECKPATCH.exists() else 'no QEMU',
                path) for path in c_files]
     tests += [('shellcheck', shellcheck if have_shellcheck
