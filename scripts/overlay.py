@@ -445,6 +445,9 @@ def main():
     parser.add_argument('qemu_dir', metavar='QEMU_DIR')
     parser.add_argument('--without-mends', action='store_true',
                         help='leave out what mends faults of QEMU itself')
+    version = read_text(ROOT / 'VERSION').strip()
+    parser.add_argument('--version', action='version',
+                        version=f'overlay.py (age) {version}')
     args = parser.parse_args()
     try:
         overlay = Overlay(args.qemu_dir, mends=not args.without_mends)

@@ -17,6 +17,8 @@ from pathlib import Path
 
 GOOD = ('OK', 'SKIP', 'EXPECTEDFAIL')
 
+VERSION = Path(__file__).resolve().parent.parent / 'VERSION'
+
 # How much of what a program printed is shown.
 TAIL = 200
 
@@ -76,6 +78,9 @@ def show(program):
 def main():
     """Command line: meson's logs, without what their names end in."""
     logs = sys.argv[1]
+    if logs == '--version':
+        print(f'summary.py (age) {VERSION.read_text("utf-8").strip()}')
+        return 0
     counts = {}
     programs = []
     if Path(logs + '.junit.xml').exists():

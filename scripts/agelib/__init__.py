@@ -11,11 +11,12 @@ little.
 - ``tables``: decodes the page tables of a dump by the manuals;
 - ``guest``: Linux guests with a program of ours in them;
 - ``terminal``: output for a terminal and for a pipe;
+- ``version``: the version of this source, and the option that tells it;
 - ``soak``: ``scripts/soak``;
 - ``bench``: ``scripts/bench``;
 - ``demo``: ``scripts/demo``.
 
-``qemu``, ``tables`` and ``terminal`` use nothing else of this library, and
-``guest`` uses ``qemu``.  The last three use these, and none of them another;
+``qemu``, ``tables``, ``terminal`` and ``version`` use nothing else of this
+library, and ``guest`` uses ``qemu``.  The last three use these, and none of them another;
 ``tests/scripts/test_layers.py`` holds it.
 """

@@ -133,6 +133,7 @@ static HumanReadableText *hmp_info_age(Error **errp)
     if (!info) {
         return NULL;
     }
+    g_string_append_printf(buf, "version: %s\n", info->version);
     if (!info->enabled) {
         g_string_append(buf, "the age accelerator is not in use\n");
         return human_readable_text_from_str(buf);

@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-age.h"
+#include "accel/age/age-version.h"
 #include "accel/age/mmu/generation.h"
 #include "accel/age/tcg/age-int.h"
 #include "accel/age/tcg/flush.h"
@@ -152,6 +153,7 @@ AgeInfo *qmp_query_age(Error **errp)
         return NULL;
     }
     info = g_new0(AgeInfo, 1);
+    info->version = g_strdup(AGE_VERSION);
     info->enabled = age_enabled();
     if (!info->enabled) {
         return info;

@@ -38,6 +38,7 @@ from ..qemu.emulator import TOP, EmulatorError
 from ..qemu.harvest import HarvestError
 from ..qemu.qmp import QMPError
 from ..terminal import Terminal
+from ..version import add_version
 from . import calls, faults, guests, show, tables
 from .figures import BenchError, Skip, skipped
 
@@ -94,6 +95,7 @@ def parse_args(argv):
                         help="take what was built before")
     parser.add_argument("--only-parse", action="store_true",
                         help=argparse.SUPPRESS)
+    add_version(parser)
     args = parser.parse_args(argv)
     check_args(parser, args)
     return args

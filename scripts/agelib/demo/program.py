@@ -54,6 +54,7 @@ import sys
 
 from ..guest.workload import GUESTS
 from ..terminal import Terminal
+from ..version import add_version
 from .result import print_summary
 from .watch import Watch
 
@@ -84,6 +85,7 @@ def parse_args(argv):
     parser.add_argument("--json", metavar="FILE",
                         help="write everything to FILE; - is the standard "
                              "output, and the rest goes to the other one")
+    add_version(parser)
     args = parser.parse_args(argv)
     args.arch = args.arch or ["x86_64", "aarch64"]
     if args.seconds < 1:

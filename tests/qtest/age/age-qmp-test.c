@@ -9,6 +9,7 @@
 #include "qemu/units.h"
 #include "qapi/error.h"
 #include "qobject/qjson.h"
+#include "accel/age/age-version.h"
 #include "guest.h"
 #include "qmp.h"
 
@@ -195,8 +196,9 @@ static void test_info_none(void)
     QTestState *qts = qtest_init("-machine none -accel age");
     g_autofree char *text = qtest_hmp(qts, "info age");
 
-    g_assert(g_str_has_prefix(text, age_is_x86() ? "format: ept\r\n"
-                                                 : "format: stage2\r\n"));
+    g_assert(g_str_has_prefix(text, "version: " AGE_VERSION "\r\nformat: "));
+    g_assert_nonnull(strstr(text, age_is_x86() ? "format: ept\r\n"
+                                               : "format: stage2\r\n"));
     g_assert_null(strstr(text, "level"));
     g_assert_nonnull(strstr(text, "tables: none\r\n"));
     qtest_quit(qts);
@@ -393,8 +395,9 @@ static void check_not_in_use(QTestState *qts)
     g_autoptr(QDict) info = age_query(qts);
     QList *ranges = qlist_new();
 
-    g_assert_cmpint(qdict_size(info), ==, 1);
+    g_assert_cmpint(qdict_size(info), ==, 2);
     g_assert(!qdict_get_bool(info, "enabled"));
+    g_assert_cmpstr(qdict_get_str(info, "version"), ==, AGE_VERSION);
 
     age_add_clear_range(ranges, 0, AGE_PAGE);
     check_error(qts, "age-test-clear-young", age_harvest_args(ranges, NULL),
@@ -420,6 +423,7 @@ static void test_no_machine(void)
     QList *ranges = qlist_new();
 
     g_assert(qdict_get_bool(info, "enabled"));
+    g_assert_cmpstr(qdict_get_str(info, "version"), ==, AGE_VERSION);
     g_assert_cmpstr(qdict_get_str(info, "format"), ==, age_arch()->format);
     g_assert(qlist_empty(qdict_get_qlist(info, "slots")));
     age_add_clear_range(ranges, 0, AGE_PAGE);

@@ -5,6 +5,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "accel/age/age-version.h"
 #include "guest.h"
 #include "qmp.h"
 #include "span.h"
@@ -264,6 +265,7 @@ static void check_hmp_info(AgeGuest *g, const char *hw_ad, const char *refused)
     /* Without hardware that sets flags there is none that does so in tables. */
     g_autofree char *haft = g_strdup_printf("haft: %s\r\n", hw_ad);
     g_autofree char *want = g_strdup_printf(
+        "version: " AGE_VERSION "\r\n"
         "format: %s, 4 levels for %" PRIi64 " bits\r\nleaves: 4k at most\r\n"
         "hw-ad: %s\r\n%sflush: none\r\n%sgeneration: 1\r\nslots:\r\n",
         age_arch()->format, qdict_get_int(info, "gpa-bits"), hw_ad,
@@ -299,7 +301,8 @@ static void test_hmp_tcg(void)
 {
     QTestState *qts = qtest_init("-nodefaults -machine none -accel tcg");
 
-    check_hmp(qts, "info age", "the age accelerator is not in use\r\n");
+    check_hmp(qts, "info age", "version: " AGE_VERSION "\r\n"
+              "the age accelerator is not in use\r\n");
     check_hmp(qts, "age_harvest 0 4096", "Error: " NOT_IN_USE "\r\n");
     check_hmp(qts, "age_harvest -t -f 0 4096", "Error: " NOT_IN_USE "\r\n");
     qtest_quit(qts);
