@@ -19,11 +19,11 @@ ROOT = Path(__file__).resolve().parents[2]
 CHECKPATCH = ROOT / 'qemu-src/scripts/checkpatch.pl'
 
 # The rest of the top level is not ours, or no source.
-PLACES = ['.ci', '.pylintrc', 'accel', 'configs', 'hw', 'include',
+PLACES = ['.ci', '.pylintrc', 'accel', 'configs', 'examples', 'hw', 'include',
           'meson.build', 'meson.options', 'qapi', 'scripts', 'tests']
 
 # Documentation, whose lines are kept short as well
-TEXTS = ['*.md', 'docs/**/*.rst', 'docs/**/*.rst.inc']
+TEXTS = ['*.md', 'docs/**/*.rst', 'docs/**/*.rst.inc', 'examples/*.md']
 
 # What may change under a reader is read by its accessor: AgePageTable.fmt and
 # AgeMMU.fmt. They are assigned, or their address is taken, elsewhere.
@@ -35,7 +35,7 @@ LICENSED = {'.c', '.h', '.inc', '.S', '.py', '.sh', '.json', '.mak'}
 LICENSED_NAMES = {'meson.build', 'meson.options', 'Kconfig'}
 
 # Programs that use libc alone: no QEMU there, nor its rules for it.
-LIBC_PLACES = ['scripts/guest']
+LIBC_PLACES = ['examples', 'scripts/guest']
 QEMU_ONLY = ['qemu_', 'architecture specific defines']
 
 # Shell: what each script begins with, so that no mistake goes unnoticed. The
