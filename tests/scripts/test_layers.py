@@ -15,13 +15,14 @@ LIB = Path(__file__).resolve().parents[2] / 'scripts/agelib'
 # What each part of the library may use, beside itself. The order leaves no
 # room for a circle: each part only uses what comes before it.
 USES = {
+    'version': [],
     'terminal': [],
     'qemu': [],
     'tables': [],
     'guest': ['qemu'],
     'soak': ['qemu', 'tables', 'guest'],
-    'bench': ['terminal', 'qemu', 'guest'],
-    'demo': ['terminal', 'qemu', 'guest'],
+    'bench': ['version', 'terminal', 'qemu', 'guest'],
+    'demo': ['version', 'terminal', 'qemu', 'guest'],
 }
 
 
