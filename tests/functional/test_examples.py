@@ -19,10 +19,10 @@ from pathlib import Path
 
 import common
 
-from agelib.emulator import PATIENCE, TOP, build_dir
-from agelib.qmp import QMP
+from agelib.guest.workload import images_present
+from agelib.qemu.emulator import PATIENCE, TOP, build_dir
+from agelib.qemu.qmp import QMP
 from agelib.version import version
-from agelib.workload import images_present
 
 EXAMPLES = TOP / "examples"
 RAM_BASE = {"x86_64": 0, "aarch64": 1 << 30}
@@ -50,7 +50,6 @@ class ReadmeGuest:
     """That guest, with a shell on its console; for a ``with`` statement."""
 
     def __init__(self, arch):
-        # pylint: disable=consider-using-with
         self.folder = tempfile.TemporaryDirectory(prefix="age-")
         self.sockets = [Path(self.folder.name) / f"qmp{i}.sock"
                         for i in (1, 2)]

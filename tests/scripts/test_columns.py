@@ -10,8 +10,7 @@ import unittest
 
 sys.dont_write_bytecode = True
 
-# pylint: disable=wrong-import-position
-from columns import WIDTH, too_long  # noqa: E402
+from columns import WIDTH, too_long
 
 LONG = 'word ' * 17
 ADDRESS = 'https://example.org/' + 'a' * WIDTH

@@ -343,7 +343,7 @@ class HostsTest(unittest.TestCase):
 
     def test_tables_of_the_monitor(self):
         """So are the lines of tables that all builds have."""
-        found = sorted((ROOT / 'accel/age').glob('*.h.inc'))
+        found = sorted((ROOT / 'accel/age').rglob('*.h.inc'))
         self.assertTrue(found)
         for path in found:
             lines = path.read_text(encoding='utf-8').splitlines()
