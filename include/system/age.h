@@ -36,7 +36,7 @@ typedef struct AgeNotifier AgeNotifier;
  *
  * @start: first host-virtual address, page aligned
  * @end: the address behind the last
- * @young: what has a young page there
+ * @young: there is a young page in it
  */
 typedef struct AgePart {
     uint64_t start;
@@ -63,7 +63,7 @@ typedef struct AgePart {
  *     parts are asked for one by one: a fallback keeps to these parts, and
  *     tells of each.  The pages between them have 0 in @select
  * @num_parts: how many they are; 0 for the whole range
- * @cleared: what harvests add the number of flags to that they cleared
+ * @cleared: number of flags that were cleared; each harvest adds its own
  */
 typedef struct AgeYoung {
     uint64_t start;
@@ -113,7 +113,7 @@ typedef struct AgeNotifierOps {
 /**
  * AgeNotifier: a subscription, embedded in what subscribes
  *
- * @rcu: for its release
+ * @rcu: frees it a grace period after it has left the chain
  * @ops: what it can do
  * @name: how answers call it, and no other
  * @block: bytes of the largest piece of memory that has one flag for all its

@@ -10,7 +10,7 @@
 #include "qemu/osdep.h"
 #include "qemu/atomic.h"
 #include "qemu/rcu.h"
-#include "stage.h"
+#include "order-table.h"
 
 /*
  * A walker looks up what to map, and maps it, while that changes: twice, as
@@ -18,10 +18,10 @@
  */
 static void setup_map(void *opaque)
 {
-    Stage *s = opaque;
+    OrderTable *s = opaque;
     uint64_t *entry;
 
-    stage_setup(s);
+    order_table_setup(s);
     entry = s->path.entry[s->leaf];
     *entry = 0;
     s->set = 0;
@@ -31,7 +31,7 @@ static void setup_map(void *opaque)
 }
 
 /* As map_wanted() does */
-static void map_published(Stage *s)
+static void map_published(OrderTable *s)
 {
     uint64_t stale = 0, entry;
     AgePath path;
@@ -58,7 +58,7 @@ static void map_published(Stage *s)
 
 static void play_map(unsigned self, void *opaque)
 {
-    Stage *s = opaque;
+    OrderTable *s = opaque;
 
     if (self == 0) {
         map_published(s);
@@ -74,7 +74,7 @@ static void play_map(unsigned self, void *opaque)
 static void check_frame(uint64_t *ptr, int height, uint64_t gpa,
                         const AgeDecoded *d, void *opaque)
 {
-    Stage *s = opaque;
+    OrderTable *s = opaque;
     uint64_t frame = (d->address - gpa) / age_height_size(s->leaf);
 
     s->found |= d->leaf && (gpa == 0 ? frame != 3 : frame == 1);
@@ -83,15 +83,15 @@ static void check_frame(uint64_t *ptr, int height, uint64_t gpa,
 /* No leaf is left with a frame that it should not have. */
 static bool check_map(void *opaque)
 {
-    Stage *s = opaque;
+    OrderTable *s = opaque;
 
     tree_visit(&s->pt, check_frame, s);
-    return stage_check(s) && !s->found;
+    return order_table_check(s) && !s->found;
 }
 
 static bool map_zap(int leaf, unsigned no_mb)
 {
-    Stage s = { .gpa_bits = 30, .leaf = leaf };
+    OrderTable s = { .gpa_bits = 30, .leaf = leaf };
     WeakScene scene = {
         .threads = 2,
         .preemptions = 3,
@@ -101,7 +101,7 @@ static bool map_zap(int leaf, unsigned no_mb)
         .check = check_map,
     };
 
-    return stage_explore(&scene, &s, 0);
+    return order_table_explore(&scene, &s, 0);
 }
 
 static void test_map_zap(void)
@@ -119,7 +119,7 @@ static void test_map_zap(void)
  */
 static void play_take_out(unsigned self, void *opaque)
 {
-    Stage *s = opaque;
+    OrderTable *s = opaque;
     AgePath path = s->path;
     uint64_t page = age_make_leaf(s->pt.fmt, PAGE, 0, AGE_LEAF_RW);
 
@@ -134,15 +134,16 @@ static void play_take_out(unsigned self, void *opaque)
 
 static bool check_take_out(void *opaque)
 {
-    Stage *s = opaque;
+    OrderTable *s = opaque;
 
     rcu_barrier();
-    return tree_count(&s->pt).tables[0] == s->pt.tables[0] && stage_check(s);
+    return tree_count(&s->pt).tables[0] == s->pt.tables[0] &&
+           order_table_check(s);
 }
 
 static void test_take_out(void)
 {
-    Stage s = { .gpa_bits = 39, .leaf = 1 };
+    OrderTable s = { .gpa_bits = 39, .leaf = 1 };
     WeakScene scene = {
         .threads = 2,
         .preemptions = 20,
@@ -150,7 +151,7 @@ static void test_take_out(void)
         .check = check_take_out,
     };
 
-    g_assert_true(stage_explore(&scene, &s, 0));
+    g_assert_true(order_table_explore(&scene, &s, 0));
 }
 
 /*
@@ -160,7 +161,7 @@ static void test_take_out(void)
  */
 static void play_remember(unsigned self, void *opaque)
 {
-    Stage *s = opaque;
+    OrderTable *s = opaque;
     AgePath path;
     uint64_t seq;
 
@@ -181,23 +182,23 @@ static void play_remember(unsigned self, void *opaque)
 
 static void setup_remember(void *opaque)
 {
-    Stage *s = opaque;
+    OrderTable *s = opaque;
 
-    stage_setup(s);
+    order_table_setup(s);
     weak_watch(&s->published, 8);
     weak_watch(&s->pt.seq, sizeof(s->pt.seq));
 }
 
 static bool check_remember(void *opaque)
 {
-    Stage *s = opaque;
+    OrderTable *s = opaque;
 
-    return stage_check(s) && !s->found;
+    return order_table_check(s) && !s->found;
 }
 
 static void test_remember(void)
 {
-    Stage s = { .gpa_bits = 30 };
+    OrderTable s = { .gpa_bits = 30 };
     WeakScene scene = {
         .threads = 2,
         .preemptions = 20,
@@ -206,7 +207,7 @@ static void test_remember(void)
         .check = check_remember,
     };
 
-    g_assert_true(stage_explore(&scene, &s, 0));
+    g_assert_true(order_table_explore(&scene, &s, 0));
 }
 
 int main(int argc, char **argv)

@@ -9,24 +9,24 @@
  */
 
 #include "qemu/osdep.h"
-#include "stage.h"
+#include "order-table.h"
 
 /* A walker and a harvester */
 
 static void play_walk_harvest(unsigned self, void *opaque)
 {
-    Stage *s = opaque;
+    OrderTable *s = opaque;
 
     if (self == 0) {
         s->set += age_pt_mark(&s->pt, &s->path, false).accessed;
     } else {
-        stage_harvest(s, true);
+        order_table_harvest(s, true);
     }
 }
 
 static bool walk_harvest(unsigned gpa_bits, unsigned no_mb)
 {
-    Stage s = { .gpa_bits = gpa_bits };
+    OrderTable s = { .gpa_bits = gpa_bits };
     WeakScene scene = {
         .threads = 2,
         .preemptions = 20,
@@ -34,7 +34,7 @@ static bool walk_harvest(unsigned gpa_bits, unsigned no_mb)
         .play = play_walk_harvest,
     };
 
-    return stage_explore(&scene, &s, gpa_bits == 30 ? 2 : 6);
+    return order_table_explore(&scene, &s, gpa_bits == 30 ? 2 : 6);
 }
 
 static void test_walk_harvest(void)
@@ -53,28 +53,28 @@ static void test_walk_harvest(void)
  */
 static void play_second_walker(unsigned self, void *opaque)
 {
-    Stage *s = opaque;
+    OrderTable *s = opaque;
 
     if (self == 2) {
-        stage_harvest(s, true);
+        order_table_harvest(s, true);
         return;
     }
     s->set += age_pt_mark(&s->pt, &s->path, false).accessed;
     if (self == 1) {
-        s->found = stage_harvest(s, false);
+        s->found = order_table_harvest(s, false);
     }
 }
 
 static bool check_second_walker(void *opaque)
 {
-    Stage *s = opaque;
+    OrderTable *s = opaque;
 
-    return stage_check(s) && (s->found || s->cleared);
+    return order_table_check(s) && (s->found || s->cleared);
 }
 
 static bool second_walker(unsigned no_mb, unsigned no_rmb)
 {
-    Stage s = { .gpa_bits = 30 };
+    OrderTable s = { .gpa_bits = 30 };
     WeakScene scene = {
         .threads = 3,
         .preemptions = 4,
@@ -84,7 +84,7 @@ static bool second_walker(unsigned no_mb, unsigned no_rmb)
         .check = check_second_walker,
     };
 
-    return stage_explore(&scene, &s, 2);
+    return order_table_explore(&scene, &s, 2);
 }
 
 static void test_second_walker(void)
@@ -98,7 +98,7 @@ static void test_second_walker(void)
 /* A block is split under a walker and a harvester. */
 static void play_split(unsigned self, void *opaque)
 {
-    Stage *s = opaque;
+    OrderTable *s = opaque;
     AgePath path = s->path;
     AgeMarked m;
 
@@ -107,7 +107,7 @@ static void play_split(unsigned self, void *opaque)
         return;
     }
     if (self == 2) {
-        stage_harvest(s, true);
+        order_table_harvest(s, true);
         return;
     }
     m = age_pt_mark(&s->pt, &path, false);
@@ -120,15 +120,15 @@ static void play_split(unsigned self, void *opaque)
 
 static bool check_split(void *opaque)
 {
-    Stage *s = opaque;
-    bool ignore, young = stage_young(s, &ignore);
+    OrderTable *s = opaque;
+    bool ignore, young = order_table_young(s, &ignore);
 
-    return stage_check(s) && (young || s->cleared);
+    return order_table_check(s) && (young || s->cleared);
 }
 
 static void test_split(void)
 {
-    Stage s = { .gpa_bits = 39, .leaf = 1 };
+    OrderTable s = { .gpa_bits = 39, .leaf = 1 };
     WeakScene scene = {
         .threads = 3,
         .preemptions = 3,
@@ -137,8 +137,8 @@ static void test_split(void)
     };
 
     /* A young leaf has young parents. */
-    g_assert_true(stage_explore(&scene, &s, 4));
-    g_assert_true(stage_explore(&scene, &s, 6));
+    g_assert_true(order_table_explore(&scene, &s, 4));
+    g_assert_true(order_table_explore(&scene, &s, 6));
 }
 
 int main(int argc, char **argv)

@@ -36,7 +36,7 @@ typedef struct AgeAddressSpace {
 /**
  * AgeMMU: a secondary MMU in the sense of the notifier chain
  *
- * @rcu, @reap: for its end
+ * @rcu, @reap: free it once nobody uses it any more
  * @notifier: its subscription
  * @zap_lock: held to take mappings away, as age_pt_zap() demands.  Mostly that
  *     happens with the BQL held, but not if memory is discarded by migration

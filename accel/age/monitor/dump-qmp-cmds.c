@@ -37,6 +37,9 @@ typedef struct DumpHeader {
     uint64_t tables;
 } QEMU_PACKED DumpHeader;
 
+QEMU_BUILD_BUG_ON(sizeof(DumpHeader) != 48);
+QEMU_BUILD_BUG_ON(sizeof(AgeDumpTable) != 8 + AGE_PAGE_SIZE);
+
 /**
  * DumpFile: where a dump goes
  *

@@ -75,8 +75,10 @@ static AgeHarvestResult *harvest_all(HarvestCommand *c)
     AgeHarvestResult *result = g_new0(AgeHarvestResult, 1);
 
     age_pass_begin(qapi_AgeHarvestResult_base(result));
-    result->young = age_harvest_ranges(range_at(c, 0), c->ranges->len, c->mode);
-    result->has_young = !c->mode.dirty;
+    result->fallback_young = age_harvest_ranges(range_at(c, 0), c->ranges->len,
+                                                c->mode);
+    result->young = result->fallback_young;
+    result->has_young = result->has_fallback_young = !c->mode.dirty;
     age_pass_end(qapi_AgeHarvestResult_base(result), c->flush);
     return result;
 }

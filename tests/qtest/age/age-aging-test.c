@@ -116,6 +116,7 @@ static void check_not_handled(AgeGuest *g, bool fallback, bool young,
     QDict *answer = first_of(range, "answers");
 
     g_assert_cmpint(qdict_get_int(result, "young"), ==, young);
+    g_assert_cmpint(qdict_get_bool(result, "fallback-young"), ==, young);
     g_assert(!qdict_get_bool(range, "handled"));
     g_assert_cmpstr(qdict_get_str(range, "reason"), ==, long_reason);
     g_assert_cmpint(qlist_size(qdict_get_qlist(range, "answers")), ==, 1);

@@ -308,6 +308,7 @@ static void check_call(Model *m)
     }
     g_assert(!entry);
     g_assert_cmpint(qdict_get_int(result, "young"), ==, taken);
+    g_assert_cmpint(qdict_get_bool(result, "fallback-young"), ==, taken);
 }
 
 static void mark(Model *m, unsigned mmu, uint64_t address, uint64_t length)

@@ -4,8 +4,8 @@
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
-#ifndef TESTS_UNIT_STAGE_H
-#define TESTS_UNIT_STAGE_H
+#ifndef TESTS_UNIT_ORDER_TABLE_H
+#define TESTS_UNIT_ORDER_TABLE_H
 
 #include "pt-util.h"
 #include "weak-memory.h"
@@ -17,7 +17,7 @@
 typedef unsigned Heights;
 
 /**
- * Stage: a small table, and what the players did to it
+ * OrderTable: a small table, and what the players did to it
  *
  * @gpa_bits: stage 2 with 30 bits has two levels, with 39 bits three
  * @leaf: height of the only leaf
@@ -27,7 +27,7 @@ typedef unsigned Heights;
  * @found: what a player noticed
  * @published: the frame that should be mapped, in the unit of the leaf
  */
-typedef struct Stage {
+typedef struct OrderTable {
     unsigned gpa_bits;
     int leaf;
     Heights young;
@@ -37,31 +37,31 @@ typedef struct Stage {
     unsigned cleared;
     bool found;
     uint64_t published;
-} Stage;
+} OrderTable;
 
 /* Set up the table and the flags; watch the entries on the way. */
-void stage_setup(void *opaque);
+void order_table_setup(void *opaque);
 
 /*
  * Harvest all that one entry of the root covers, or only test it.  Returns
  * whether the page at 0 was reported.
  */
-bool stage_harvest(Stage *s, bool clear);
+bool order_table_harvest(OrderTable *s, bool clear);
 
 /* Is the page at 0 young; and if so, are all of its parents? */
-bool stage_young(Stage *s, bool *parents_young);
+bool order_table_young(OrderTable *s, bool *parents_young);
 
 /* All that was set went one way, and none of it is hidden.  Frees the table. */
-bool stage_check(void *opaque);
+bool order_table_check(void *opaque);
 
 /**
- * stage_explore: play a scene in all ways, from every state of the flags
- * @scene: the scene; stage_setup() and stage_check() are filled in
+ * order_table_explore: play a scene in all ways, from every state of the flags
+ * @scene: the scene; order_table_setup() and order_table_check() are filled in
  * @s: the stage
  * @states: the entries that may be young or not at first
  *
  * Returns: whether all went well.
  */
-bool stage_explore(WeakScene *scene, Stage *s, Heights states);
+bool order_table_explore(WeakScene *scene, OrderTable *s, Heights states);
 
-#endif /* TESTS_UNIT_STAGE_H */
+#endif /* TESTS_UNIT_ORDER_TABLE_H */

@@ -7,11 +7,11 @@
 #include "qemu/osdep.h"
 #include "qemu/rcu.h"
 #include "accel/age/pt/harvest.h"
-#include "stage.h"
+#include "order-table.h"
 
-void stage_setup(void *opaque)
+void order_table_setup(void *opaque)
 {
-    Stage *s = opaque;
+    OrderTable *s = opaque;
     const AgeFormat *fmt = &age_format_stage2;
     AgeGeometry geo;
     int top;
@@ -32,7 +32,7 @@ void stage_setup(void *opaque)
     }
 }
 
-bool stage_harvest(Stage *s, bool clear)
+bool order_table_harvest(OrderTable *s, bool clear)
 {
     uint64_t pages = age_height_size(s->pt.geo.root_height) / PAGE;
     unsigned words = pages / 64;
@@ -49,7 +49,7 @@ bool stage_harvest(Stage *s, bool clear)
     return young[words - 1] >> 63;
 }
 
-bool stage_young(Stage *s, bool *parents_young)
+bool order_table_young(OrderTable *s, bool *parents_young)
 {
     uint64_t flag = s->pt.fmt->accessed;
     bool young;
@@ -63,14 +63,14 @@ bool stage_young(Stage *s, bool *parents_young)
     return young;
 }
 
-bool stage_check(void *opaque)
+bool order_table_check(void *opaque)
 {
-    Stage *s = opaque;
+    OrderTable *s = opaque;
     bool parents_young, ok;
     TreeCount c;
 
     rcu_barrier();
-    ok = !stage_young(s, &parents_young) || parents_young;
+    ok = !order_table_young(s, &parents_young) || parents_young;
     c = tree_count(&s->pt);
     ok = ok && s->set + s->pt.inherited ==
                s->cleared + s->pt.zapped + c.young;
@@ -78,13 +78,13 @@ bool stage_check(void *opaque)
     return ok;
 }
 
-bool stage_explore(WeakScene *scene, Stage *s, Heights states)
+bool order_table_explore(WeakScene *scene, OrderTable *s, Heights states)
 {
     unsigned total = 0, runs;
     bool ok = true;
 
-    scene->setup = scene->setup ? scene->setup : stage_setup;
-    scene->check = scene->check ? scene->check : stage_check;
+    scene->setup = scene->setup ? scene->setup : order_table_setup;
+    scene->check = scene->check ? scene->check : order_table_check;
     scene->opaque = s;
     /* Count through the subsets of @states. */
     s->young = 0;
