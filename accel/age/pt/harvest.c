@@ -85,22 +85,32 @@ static uint64_t gather_flags(const uint64_t *entry, unsigned n, uint64_t flag)
 }
 
 /*
+ * Make a page entry old where aging takes permissions away as well.  It must be
+ * a cmpxchg, and if that fails, somebody else is using the page: leave it
+ * young.  Returns whether the entry turned old.
+ */
+static bool G_GNUC_NO_INLINE age_tracked_page(const AgeFormat *fmt,
+                                              uint64_t *ptr, bool dirty)
+{
+    uint64_t old = qatomic_read(ptr);
+    uint64_t harvested = age_leaf_make_harvested(fmt, old, dirty);
+
+    return (old & age_leaf_flag(fmt, dirty)) &&
+           qatomic_cmpxchg(ptr, old, harvested) == old;
+}
+
+/*
  * Make a page entry old.  At height 0 an entry is never a table, so that an
- * atomic AND can't hit one.  Where aging takes permissions away as well, it
- * must be a cmpxchg, and if that fails, somebody else is using the page: leave
- * it young.  Returns whether the entry turned old.
+ * atomic AND can't hit one.  Returns whether the entry turned old.
  */
 static bool age_page(const AgeFormat *fmt, uint64_t *ptr, bool dirty)
 {
     uint64_t flag = age_leaf_flag(fmt, dirty);
-    uint64_t old, harvested;
 
-    if (!fmt->track) {
-        return qatomic_fetch_and(ptr, ~flag) & flag;
+    if (fmt->track) {
+        return age_tracked_page(fmt, ptr, dirty);
     }
-    old = qatomic_read(ptr);
-    harvested = age_leaf_make_harvested(fmt, old, dirty);
-    return (old & flag) && qatomic_cmpxchg(ptr, old, harvested) == old;
+    return qatomic_fetch_and(ptr, ~flag) & flag;
 }
 
 /*

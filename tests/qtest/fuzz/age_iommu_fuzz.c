@@ -128,6 +128,10 @@ void age_fuzz_iommu_write(unsigned reg, uint64_t value)
 #define VTD_RTADDR          0x20
 #define VTD_CCMD            0x28
 #define VTD_FECTL           0x38
+#define VTD_IQT             0x88
+#define VTD_IQA             0x90
+#define VTD_IRTA            0xb8
+#define VTD_IVA             0xf0
 #define VTD_IOTLB           0xf8
 #define VTD_REGS            0x230
 
@@ -159,11 +163,31 @@ void age_fuzz_iommu_off(void)
     write32(VTD + VTD_GCMD, 0);
 }
 
+/*
+ * QEMU 10.0 ends with an assertion at an access of 64 bits to one of the many
+ * registers of 32 bits.
+ */
+static bool has_64_bits(hwaddr offset)
+{
+    switch (offset) {
+    case VTD_RTADDR:
+    case VTD_CCMD:
+    case VTD_IQT:
+    case VTD_IQA:
+    case VTD_IRTA:
+    case VTD_IVA:
+    case VTD_IOTLB:
+        return true;
+    default:
+        return false;
+    }
+}
+
 void age_fuzz_iommu_write(unsigned reg, uint64_t value)
 {
     hwaddr offset = reg * 4 % VTD_REGS;
 
-    write_bytes(VTD + offset, value, offset % 8 ? 4 : 8);
+    write_bytes(VTD + offset, value, has_64_bits(offset) ? 8 : 4);
 }
 
 #endif
