@@ -113,7 +113,7 @@ typedef struct AgeNotifierOps {
 /**
  * AgeNotifier: a subscription, embedded in what subscribes
  *
- * @rcu: frees it a grace period after it has left the chain
+ * @rcu: calls @release a grace period after it has left the chain
  * @ops: what it can do
  * @name: how answers call it, and no other
  * @block: bytes of the largest piece of memory that has one flag for all its

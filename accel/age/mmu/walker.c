@@ -17,13 +17,12 @@ static void count_up(uint64_t *counter)
     qatomic_set(counter, *counter + 1);
 }
 
-/* The tallest leaf that fits @slot and its host memory around @gpa */
-static int leaf_height(const AgePageTable *pt, const AgeMemSlot *slot,
-                       hwaddr gpa)
+/* The tallest leaf, up to @most, that fits @slot and its host memory at @gpa */
+static int leaf_height(const AgeMemSlot *slot, hwaddr gpa, int most)
 {
     int height;
 
-    for (height = pt->leaf_height; height > 0; height--) {
+    for (height = most; height > 0; height--) {
         if (age_slot_has_leaf(slot, ROUND_DOWN(gpa, age_height_size(height)),
                               height)) {
             break;
@@ -32,7 +31,10 @@ static int leaf_height(const AgePageTable *pt, const AgeMemSlot *slot,
     return height;
 }
 
-/* The leaf, old and clean, that should map @gpa; 0 if it has no memory */
+/*
+ * The tallest leaf, up to *@height, that should map @gpa, old and clean; 0 if
+ * it has no memory.  Sets @height to the leaf's.
+ */
 static uint64_t wanted_leaf(const AgeAddressSpace *space, hwaddr gpa,
                             int *height)
 {
@@ -43,18 +45,30 @@ static uint64_t wanted_leaf(const AgeAddressSpace *space, hwaddr gpa,
     if (!slot) {
         return 0;
     }
-    *height = leaf_height(pt, slot, gpa);
+    *height = leaf_height(slot, gpa, *height);
     base = ROUND_DOWN(gpa, age_height_size(*height));
     return age_make_leaf(age_pt_format(pt), slot->hva + (base - slot->gpa),
                          *height, slot->readonly ? AGE_LEAF_RO :
                          slot->device ? AGE_LEAF_DEVICE : AGE_LEAF_RW);
 }
 
-/* Does @leaf map what it should, and how it should, whatever its flags are? */
-static bool is_wanted(const AgeFormat *fmt, uint64_t leaf, uint64_t wanted)
+/*
+ * Have @leaf, at the end of @path, be what it should.  That is asked for its
+ * own height: below a table, a page is right where a block would do as well,
+ * and keeps its flags.
+ */
+static void put_right(AgeAddressSpace *space, hwaddr gpa, const AgePath *path,
+                      uint64_t leaf)
 {
-    return wanted &&
-           age_leaf_mapping(fmt, leaf) == age_leaf_mapping(fmt, wanted);
+    const AgeFormat *fmt = age_pt_format(&space->pt);
+    int height = path->height;
+    uint64_t wanted = wanted_leaf(space, gpa, &height);
+
+    if (!wanted || height != path->height) {
+        age_pt_remap(&space->pt, path, leaf, 0);
+    } else if (age_leaf_mapping(fmt, leaf) != age_leaf_mapping(fmt, wanted)) {
+        age_pt_remap(&space->pt, path, leaf, wanted);
+    }
 }
 
 /*
@@ -76,12 +90,12 @@ static uint64_t map_wanted(AgeAddressSpace *space, hwaddr gpa, AgePath *path,
 
     for (;;) {
         uint64_t seq = age_pt_read_seq(pt);
-        int height = 0;
+        int height = pt->leaf_height;
         uint64_t leaf = wanted_leaf(space, gpa, &height);
         uint64_t entry = 0;
 
-        if (suspect && !is_wanted(age_pt_format(pt), suspect, leaf)) {
-            age_pt_remap(pt, path, suspect, height == path->height ? leaf : 0);
+        if (suspect) {
+            put_right(space, gpa, path, suspect);
         }
         if (leaf) {
             entry = age_pt_map(pt, gpa, leaf, height, path);
@@ -140,19 +154,19 @@ static bool nothing_to_set(const AgePageTable *pt, const AgeFormat *fmt,
 }
 
 /*
- * Is there anything for the hypervisor to do: a leaf to map, or one to make
- * young that no hardware makes young?
+ * Is there anything for the hypervisor to do: a leaf to map, a store that the
+ * leaf denies, or a leaf to make young that no hardware makes young?
  */
 static bool leaf_faults(const AgeFormat *fmt, uint64_t leaf, bool write)
 {
-    return !leaf ||
+    return !leaf || (write && !age_entry_is_writable(fmt, leaf)) ||
            (!fmt->hw_ad && age_leaf_make_young(fmt, leaf, write) != leaf);
 }
 
 /*
  * Set the flags of the leaf at the end of @path, and map it first if need be.
- * A store that meets a leaf which does not permit it is right to be denied if
- * the memory is read-only, or else it met a leaf that is not right yet.
+ * A leaf that denies a store may be right, if the memory is read-only.  If not,
+ * another walker has left it behind and has not put it right yet.
  */
 static AgeMarked use_leaf(AgeAddressSpace *space, AgePath *path, uint64_t leaf,
                           hwaddr gpa, bool write)

@@ -69,7 +69,7 @@ static bool vcpu_access(CPUState *cpu, hwaddr gpa, MemTxAttrs attrs,
     AccelCPUState *vcpu = cpu->accel;
     bool store = access_type == MMU_DATA_STORE;
     bool clean;
-    /* See AgeArch.space_names; age_vcpu_add() asks the CPU whether it is so. */
+    /* See AgeArch.space_names; age_vcpu_find_spaces() asks the CPU. */
     int asidx = attrs.secure;
 
     if (!vcpu || !vcpu->walker.space[asidx]) {
