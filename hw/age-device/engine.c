@@ -157,7 +157,7 @@ static bool engine_transfer(AgeEngine *e, AgeProgress *p, uint64_t offset,
 
 /* Does a step at @base go beyond the end of the address space? */
 static bool place_wraps(AgeEngine *e, AgeProgress *p, uint64_t base,
-                       uint64_t offset)
+                        uint64_t offset)
 {
     uint64_t start = base + offset;
 

@@ -78,7 +78,7 @@ static void job_end_with(AgeDevice *s, uint64_t status, uint64_t cause)
 static void job_end_with_error(AgeDevice *s, uint64_t code)
 {
     job_end_with(s, AGE_DEVICE_STATUS_ERROR | code << AGE_DEVICE_STATUS_CODE,
-             AGE_DEVICE_IRQ_ERROR);
+                 AGE_DEVICE_IRQ_ERROR);
 }
 
 static void job_end(AgeDevice *s, AgeEngineResult result)
@@ -157,7 +157,8 @@ static void run_slice(AgeDevice *s)
     AgeEngineResult result = AGE_ENGINE_MORE;
     unsigned cost = 0;
 
-    while (result == AGE_ENGINE_MORE && cost < SLICE) {
+    while (result == AGE_ENGINE_MORE && cost < SLICE &&
+           get_state(s) == AGE_JOB_SLICES) {
         uint64_t before = s->engine.progress.bytes;
 
         result = age_engine_piece(&s->engine);

@@ -89,7 +89,7 @@ static bool ask_iommu(AgeDMA *dma, hwaddr addr, bool write, hwaddr *gpa)
  * last one: the view of memory that @cache holds as well has another.
  */
 static bool dma_translate(AgeDMA *dma, hwaddr addr, hwaddr size, bool write,
-                      MemoryRegionCache *cache, hwaddr *gpa)
+                          MemoryRegionCache *cache, hwaddr *gpa)
 {
     *gpa = addr;
     address_space_cache_init(cache, dma->bus, addr, size, write);

@@ -58,7 +58,7 @@ static inline void age_mmu_unlock_write(AgeMMULock *lock)
 
 #else
 
-/* Windows' own is fair; other C libraries have no choice. */
+/* Other C libraries than glibc have no choice. */
 typedef GRWLock AgeMMULock;
 
 static inline void age_mmu_lock_init(AgeMMULock *lock)

@@ -163,7 +163,7 @@ static bool invalidate_slot(AgeAddressSpace *space, const AgeMemSlot *slot,
         return false;
     }
     return space_zap(space, slot->gpa + (start - slot->hva),
-               slot->gpa + (end - slot->hva));
+                     slot->gpa + (end - slot->hva));
 }
 
 /*
@@ -190,6 +190,7 @@ static void mmu_invalidate(AgeNotifier *n, uint64_t start, uint64_t end)
 /* The tables are gone; RCU callbacks run with the BQL held. */
 static void mmu_freed(AgeMMU *mmu)
 {
+    assert(bql_locked());
     mmu->freed(mmu);
 }
 

@@ -37,6 +37,7 @@ bool age_notifier_register(AgeNotifier *n, const char *name, Error **errp)
 /* RCU callbacks run with the BQL held. */
 static void notifier_release(AgeNotifier *n)
 {
+    assert(bql_locked());
     g_free(n->name);
     if (n->ops->release) {
         n->ops->release(n);
@@ -106,7 +107,7 @@ static bool notifier_fall_back(AgeNotifier *n, AgeYoung *y)
 
 /* The answer of @n; asked first, so that a refusal consumes nothing */
 static AgeHow notifier_harvest(AgeNotifier *n, AgeYoung *y, bool fallback,
-                      const char **reason, bool *young)
+                               const char **reason, bool *young)
 {
     *young = false;
     if (can_test_clear_young(n, reason)) {

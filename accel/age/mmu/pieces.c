@@ -63,7 +63,8 @@ static uint64_t next_change(const GArray *active, const AgePiece *next,
 
 /* Hand out the blocks from @from to before @to, of which all have some */
 static void reach_stretch(const GArray *active, GArray *cut, uint64_t block,
-                  uint64_t from, uint64_t to, AgeReachedFunc *fn, void *opaque)
+                          uint64_t from, uint64_t to, AgeReachedFunc *fn,
+                          void *opaque)
 {
     g_array_set_size(cut, 0);
     for (unsigned i = 0; i < active->len; i++) {

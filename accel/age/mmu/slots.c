@@ -78,6 +78,7 @@ static AgeMemSlots *slots_new(unsigned num, unsigned num_unserved)
 /* RCU callbacks run with the BQL held, as memory_region_unref() may need. */
 static void slots_free(AgeMemSlots *slots)
 {
+    assert(bql_locked());
     for (unsigned i = 0; i < slots->num; i++) {
         memory_region_unref(slots->slot[i].mr);
     }

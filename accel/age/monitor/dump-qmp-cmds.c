@@ -129,7 +129,8 @@ static int file_write(void *opaque)
 {
     DumpFile *f = opaque;
 
-    errno = 0;
+    /* For a write that is short without an error of its own */
+    errno = EIO;
     if (lseek(f->fd, f->offset, SEEK_SET) < 0 ||
         qemu_write_full(f->fd, f->buf, f->size) != f->size) {
         error_setg_errno(&f->err, errno, "can't write '%s'", f->name);

@@ -88,7 +88,7 @@ static void add_answer(HarvestRange *r, const char *name, AgeHow how,
 }
 
 static void harvest_answered(void *opaque, const char *name, AgeHow how,
-                     const char *reason, bool young)
+                             const char *reason, bool young)
 {
     Call *c = opaque;
 

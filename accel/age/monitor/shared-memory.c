@@ -53,9 +53,10 @@ static AgeShared *shared_find(const char *id)
 
 void *age_shared_find(const char *id, uint64_t *size)
 {
-    AgeShared *s = shared_find(id);
+    AgeShared *s;
 
     assert(age_in_rcu_read());
+    s = shared_find(id);
     *size = s ? s->size : 0;
     return s ? s->host : NULL;
 }
@@ -112,6 +113,7 @@ void qmp_age_share_memory(const char *id, Error **errp)
 /* RCU callbacks run with the BQL held. */
 static void shared_free(AgeShared *s)
 {
+    assert(bql_locked());
     object_unref(OBJECT(s->backend));
     g_free(s->id);
     g_free(s);
@@ -119,9 +121,10 @@ static void shared_free(AgeShared *s)
 
 void qmp_age_unshare_memory(const char *id, Error **errp)
 {
-    AgeShared *s = shared_find(id);
+    AgeShared *s;
 
     assert(bql_locked());
+    s = shared_find(id);
     if (!s) {
         error_setg(errp, "memory backend '%s' was not made known by "
                    "age-share-memory", id);

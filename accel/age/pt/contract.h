@@ -9,7 +9,10 @@
 
 #include "qemu/rcu.h"
 
-/* Is this thread in an RCU read-side critical section? */
+/*
+ * Is this thread in an RCU read-side critical section?  That RCU knows of the
+ * thread (rcu_register_thread()) is not seen here.
+ */
 static inline bool age_in_rcu_read(void)
 {
     return get_ptr_rcu_reader()->depth > 0;

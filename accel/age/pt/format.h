@@ -181,7 +181,7 @@ static inline bool age_entry_is_present(const AgeFormat *fmt, uint64_t entry)
 
 /* Is @entry, which must be present, a leaf? */
 static inline bool age_entry_is_leaf(const AgeFormat *fmt, uint64_t entry,
-                                  int height)
+                                     int height)
 {
     return height == 0 || (entry & fmt->leaf_mask) == fmt->leaf_value;
 }
@@ -236,7 +236,7 @@ static inline uint64_t age_leaf_make_harvested(const AgeFormat *fmt,
 
 /* What @leaf becomes when it is used, for a store if @write */
 static inline uint64_t age_leaf_make_young(const AgeFormat *fmt, uint64_t leaf,
-                                      bool write)
+                                           bool write)
 {
     leaf |= fmt->accessed | (write ? fmt->dirty : 0);
     if (fmt->track) {

@@ -233,12 +233,11 @@ static void order_child_before_parent(uint64_t child_set)
 AgeMarked age_pt_mark(const AgePageTable *pt, const AgePath *path, bool write)
 {
     const AgeFormat *fmt = age_pt_format(pt);
-    uint64_t leaf = 0, table;
-    uint64_t set = set_flags(fmt, path->entry[path->height], path->height,
-                             true, write, &leaf);
-    uint64_t moved = set;
+    uint64_t leaf = 0, table, set, moved;
 
     age_debug_assert(age_in_rcu_read());
+    set = set_flags(fmt, path->entry[path->height], path->height, true, write,
+                    &leaf);
     if (set == ENTRY_GONE) {
         return (AgeMarked) { .result = AGE_MARK_AGAIN };
     }
@@ -246,6 +245,7 @@ AgeMarked age_pt_mark(const AgePageTable *pt, const AgePath *path, bool write)
      * The leaf may have been made young by another walker that has not come
      * to its parents yet, so they are looked at even then.
      */
+    moved = set;
     for (int h = path->height + 1; h <= pt->geo.root_height; h++) {
         order_child_before_parent(moved);
         moved = set_flags(fmt, path->entry[h], h, false, false, &table);

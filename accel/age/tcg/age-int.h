@@ -1,5 +1,5 @@
 /*
- * What the files of the accelerator share
+ * The accelerator's own state
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
