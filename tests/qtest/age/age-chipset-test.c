@@ -105,6 +105,75 @@ static void test_pam(const void *opaque)
     age_guest_quit(g);
 }
 
+/*
+ * x86: a ROM that blocks could map, but for a table that was made while a
+ * device stood in it.  The pages in that table are right, so a store that they
+ * deny leaves them as they are.
+ */
+
+#define ROM_SIZE        (4 * MiB)
+#define ROM             (4 * GiB - ROM_SIZE)
+#define ROM_PAGE        (ROM + 5 * AGE_PAGE)
+#define ROM_DEV         4
+#define PCI_COMMAND     0x04
+#define PCI_BAR_0       0x10
+#define PCI_MEMORY_ON   0x02
+
+/* The guest's firmware, at the end of a file of 4 MiB, which is unlinked */
+static AgeGuest *start_large_rom(const char *accel)
+{
+    const AgeArch *arch = age_arch();
+    g_autofree uint8_t *rom = g_malloc0(ROM_SIZE);
+    g_autofree char *path = g_strdup_printf("%s/age-rom-%d", g_get_tmp_dir(),
+                                            getpid());
+    g_autofree char *args = g_strdup_printf(
+        "-bios %s -device age-device,id=dma0,addr=%d", path, ROM_DEV);
+    AgeGuestOptions options = { .accel = accel, .args = args };
+    AgeGuest *g;
+
+    memcpy(rom + ROM_SIZE - (arch->file_size - arch->image_offset),
+           arch->image, arch->image_size);
+    g_assert(g_file_set_contents(path, (char *)rom, ROM_SIZE, NULL));
+    g = age_guest_start(&options);
+    unlink(path);
+    return g;
+}
+
+/* Show a device in the first 2 MiB, load from them, and take it away. */
+static void make_table(AgeGuest *g)
+{
+    age_pci_writel(g->qts, ROM_DEV, 0, PCI_BAR_0, ROM);
+    age_pci_writeb(g->qts, ROM_DEV, 0, PCI_COMMAND, PCI_MEMORY_ON);
+    age_guest_touch(g, AGE_GUEST_READ | AGE_GUEST_FLUSH, ROM_PAGE, 1);
+    age_pci_writeb(g->qts, ROM_DEV, 0, PCI_COMMAND, 0);
+}
+
+static void test_denied(const void *accel)
+{
+    AgeGuest *g = start_large_rom(accel);
+    uint64_t zapped, denied;
+    AgeSlotInfo slot;
+    AgeLeafInfo leaf;
+
+    make_table(g);
+    g_assert(age_find_slot(g->qts, "memory", ROM_PAGE, &slot));
+    g_assert(slot.readonly && slot.size == ROM_SIZE);
+    g_assert_cmpuint(age_count(g->qts, ROM_PAGE, ROM_PAGE + AGE_PAGE, false),
+                     ==, 1);
+    zapped = age_counter(g->qts, "zapped");
+    denied = age_counter(g->qts, "denied");
+    age_guest_touch(g, AGE_GUEST_WRITE | AGE_GUEST_FLUSH, ROM_PAGE, 1);
+    g_assert_cmpuint(age_counter(g->qts, "denied"), >, denied);
+    g_assert_cmpuint(age_counter(g->qts, "zapped"), ==, zapped);
+    g_assert(age_leaf(g->qts, "memory", ROM_PAGE, &leaf));
+    g_assert(leaf.accessed && !leaf.write);
+    g_assert_cmpuint(age_count(g->qts, ROM_PAGE, ROM_PAGE + AGE_PAGE, false),
+                     ==, 1);
+    age_guest_stop(g);
+    age_check_conserved(g->qts);
+    age_guest_quit(g);
+}
+
 /* x86: system management mode, which has an address space of its own */
 
 #define SMM_CODE        0x38000
@@ -336,6 +405,9 @@ int main(int argc, char **argv)
     if (age_is_x86()) {
         qtest_add_data_func("age/chipset/pam/i440fx", &pam_i440fx, test_pam);
         qtest_add_data_func("age/chipset/pam/q35", &pam_q35, test_pam);
+        qtest_add_data_func("age/chipset/denied/4k", "", test_denied);
+        qtest_add_data_func("age/chipset/denied/2m", ",page-size=2m",
+                            test_denied);
         qtest_add_func("age/chipset/smm", test_smm);
         qtest_add_func("age/chipset/smm-harvest", test_smm_harvest);
         qtest_add_func("age/chipset/cpu", test_cpu);
