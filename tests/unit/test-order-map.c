@@ -154,67 +154,10 @@ static void test_take_out(void)
     g_assert_true(order_table_explore(&scene, &s, 0));
 }
 
-/*
- * A walker remembers the way to a table from one critical section to the
- * next.  If the table may have been freed between the two, the sequence
- * number must have changed.
- */
-static void play_remember(unsigned self, void *opaque)
-{
-    OrderTable *s = opaque;
-    AgePath path;
-    uint64_t seq;
-
-    if (self == 1) {
-        age_pt_zap(&s->pt, 0, BLOCK);
-        return;
-    }
-    seq = age_pt_read_seq(&s->pt);
-    age_pt_walk(&s->pt, 0, &path);
-    /* Here one section ends, and the next one begins. */
-    qatomic_read(&s->published);
-    if (path.height == 0 && weak_garbage()) {
-        /* The grace period is a barrier for whoever comes after it. */
-        smp_mb();
-        s->found = age_pt_read_seq(&s->pt) == seq;
-    }
-}
-
-static void setup_remember(void *opaque)
-{
-    OrderTable *s = opaque;
-
-    order_table_setup(s);
-    weak_watch(&s->published, 8);
-    weak_watch(&s->pt.seq, sizeof(s->pt.seq));
-}
-
-static bool check_remember(void *opaque)
-{
-    OrderTable *s = opaque;
-
-    return order_table_check(s) && !s->found;
-}
-
-static void test_remember(void)
-{
-    OrderTable s = { .gpa_bits = 30 };
-    WeakScene scene = {
-        .threads = 2,
-        .preemptions = 20,
-        .setup = setup_remember,
-        .play = play_remember,
-        .check = check_remember,
-    };
-
-    g_assert_true(order_table_explore(&scene, &s, 0));
-}
-
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/age/order/map-zap", test_map_zap);
     g_test_add_func("/age/order/take-out", test_take_out);
-    g_test_add_func("/age/order/remember", test_remember);
     return g_test_run();
 }

@@ -44,6 +44,7 @@ AgeDMA *age_dma_new(const char *name, AddressSpace *as, Error **errp)
     dma->bus = as;
     dma->walker.space[0] = age_mmu_add_space(&dma->mmu, g_strdup("dma"),
                                              &address_space_memory);
+    age_walker_init(&dma->walker);
     return dma;
 }
 

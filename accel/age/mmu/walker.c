@@ -9,7 +9,15 @@
 #include "accel/age/pt/contract.h"
 #include "walker.h"
 
-#define REGION_SHIFT    (AGE_PAGE_SHIFT + AGE_LEVEL_SHIFT)
+/* The epoch of an address space that a walker can't use: nothing is known */
+static const uint64_t no_epoch = UINT64_MAX;
+
+void age_walker_init(AgeWalker *w)
+{
+    for (int i = 0; i < AGE_CPU_SPACES; i++) {
+        w->filter[i].epoch = w->space[i] ? &w->space[i]->pt.epoch : &no_epoch;
+    }
+}
 
 /* Readers of statistics only need to see whole values. */
 static void count_up(uint64_t *counter)
@@ -110,30 +118,6 @@ static uint64_t map_wanted(AgeAddressSpace *space, hwaddr gpa, AgePath *path,
 }
 
 /*
- * Find the path to @gpa: in the cache if it is there, else by a walk.  Returns
- * the entry at its end: a leaf, or 0.
- */
-static uint64_t find_path(AgeWalkCacheSlot *slot, const AgePageTable *pt,
-                          hwaddr gpa)
-{
-    uint64_t region = gpa >> REGION_SHIFT;
-    uint64_t seq = age_pt_read_seq(pt);
-    uint64_t *table;
-
-    if (slot->region == region + 1 && slot->seq == seq) {
-        table = (uint64_t *)ROUND_DOWN((uintptr_t)slot->path.entry[0],
-                                       AGE_PAGE_SIZE);
-        slot->path.entry[0] = &table[(gpa >> AGE_PAGE_SHIFT) &
-                                     (AGE_TABLE_ENTRIES - 1)];
-        return qatomic_read(slot->path.entry[0]);
-    }
-    /* Whatever is walked from here on may be remembered with this number. */
-    slot->seq = seq;
-    slot->region = region + 1;
-    return age_pt_walk(pt, gpa, &slot->path);
-}
-
-/*
  * Has the walk nothing to set?  @leaf, at the end of @path, was read before
  * the parents are, which is all that age_pt_mark() would see to.
  */
@@ -223,47 +207,51 @@ static void count_marked(AgeWalkStats *stats, const AgeMarked *marked)
     }
 }
 
-/* The walk when there is something to set or to map */
-static bool G_GNUC_NO_INLINE walk_slow(AgeWalkStats *stats,
-                                       AgeAddressSpace *space,
-                                       AgeWalkCacheSlot *slot, uint64_t leaf,
-                                       hwaddr gpa, bool write)
+/* The walk when there is something to set or to map; see age_pt_mark() */
+static AgeMarked walk_slow(AgeWalkStats *stats, AgeAddressSpace *space,
+                           AgePath *path, uint64_t leaf, hwaddr gpa, bool write)
 {
-    AgeMarked marked = walk_once(stats, space, &slot->path, leaf, gpa, write);
+    AgeMarked marked = walk_once(stats, space, path, leaf, gpa, write);
 
     while (marked.result == AGE_MARK_AGAIN) {
         count_up(&stats->retries);
-        leaf = age_pt_walk(&space->pt, gpa, &slot->path);
-        marked = walk_once(stats, space, &slot->path, leaf, gpa, write);
+        leaf = age_pt_walk(&space->pt, gpa, path);
+        marked = walk_once(stats, space, path, leaf, gpa, write);
     }
     count_marked(stats, &marked);
-    if (slot->path.height > 0) {
-        /* Only paths to a table of pages serve a whole region. */
-        slot->region = 0;
-    }
-    return marked.clean;
+    return marked;
 }
 
-bool age_walk(AgeWalker *w, unsigned index, hwaddr gpa, bool write)
+/* Walk, and see to it that all that the access sets is set. */
+static AgeMarked walk(AgeWalkStats *stats, AgeAddressSpace *space,
+                      AgePath *path, hwaddr gpa, bool write)
+{
+    const AgePageTable *pt = &space->pt;
+    uint64_t leaf = age_pt_walk(pt, gpa, path);
+
+    if (nothing_to_set(pt, age_pt_format(pt), path, leaf, write)) {
+        return (AgeMarked) { .result = AGE_MARK_DONE, .leaf = leaf };
+    }
+    return walk_slow(stats, space, path, leaf, gpa, write);
+}
+
+bool age_walk_tables(AgeWalker *w, unsigned index, hwaddr gpa, bool write)
 {
     AgeAddressSpace *space = w->space[index];
-    AgeWalkCacheSlot *slot = &w->cache[index].slot[(gpa >> REGION_SHIFT) %
-                                                   AGE_WALK_CACHE_SIZE];
     const AgeFormat *fmt = age_pt_format(&space->pt);
-    uint64_t leaf;
+    uint64_t epoch = age_pt_read_epoch(&space->pt);
+    AgeMarked marked;
+    AgePath path;
 
     age_debug_assert(age_in_rcu_read());
-    count_up(&w->stats.fills);
     if (gpa >= space->mem.gpa_limit) {
         count_up(&w->stats.unmapped);
         return false;
     }
-    leaf = find_path(slot, &space->pt, gpa);
-    if (!nothing_to_set(&space->pt, fmt, &slot->path, leaf, write)) {
-        return walk_slow(&w->stats, space, slot, leaf, gpa, write);
+    marked = walk(&w->stats, space, &path, gpa, write);
+    if (marked.result == AGE_MARK_DONE) {
+        age_filter_learn(&w->filter[index], epoch, gpa, path.height,
+                         age_leaf_is_dirty(fmt, marked.leaf));
     }
-    if (slot->path.height > 0) {
-        slot->region = 0;
-    }
-    return age_leaf_is_clean(fmt, leaf);
+    return age_leaf_is_clean(fmt, marked.leaf);
 }

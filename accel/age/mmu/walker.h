@@ -8,29 +8,8 @@
 #define ACCEL_AGE_MMU_WALKER_H
 
 #include "arch.h"
+#include "accel/age/pt/filter.h"
 #include "mmu.h"
-
-/* Paths that a walker remembers, one for each 2 MiB region that maps to it */
-#define AGE_WALK_CACHE_SIZE 16
-
-/**
- * AgeWalkCacheSlot: a walk that is remembered
- *
- * @seq: what age_pt_read_seq() said before it
- * @region: number of the 2 MiB region, plus one; 0 if there is none
- * @path: its path, down to height 0; which page of the region was last
- *     looked for only shows in @path.entry[0]
- */
-typedef struct AgeWalkCacheSlot {
-    uint64_t seq;
-    uint64_t region;
-    AgePath path;
-} AgeWalkCacheSlot;
-
-/* The last walks, like the paging-structure caches of hardware */
-typedef struct AgeWalkCache {
-    AgeWalkCacheSlot slot[AGE_WALK_CACHE_SIZE];
-} AgeWalkCache;
 
 /**
  * AgeWalkStats: what a walker did; written by its own thread only
@@ -57,14 +36,43 @@ typedef struct AgeWalkStats {
  * AgeWalker: what translates: a vCPU or a device's DMA engine
  *
  * @space: the address spaces that it can use; NULL for one that it can't
- * @cache: its caches, one for each of them
  * @stats: what it did
+ * @filter: what it knows of their page tables
  */
 typedef struct AgeWalker {
     AgeAddressSpace *space[AGE_CPU_SPACES];
-    AgeWalkCache cache[AGE_CPU_SPACES];
     AgeWalkStats stats;
+    AgeFilter filter[AGE_CPU_SPACES];
 } AgeWalker;
+
+/**
+ * age_walker_init: a walker with empty filters
+ * @w: the walker, all zeroes but for @space
+ */
+void age_walker_init(AgeWalker *w);
+
+/**
+ * age_walk_known: an access for which there may be nothing to do
+ * @w: who translates
+ * @index: which of the address spaces of @w it uses
+ * @gpa: guest-physical address
+ * @write: it is a store
+ * @clean: set to what age_walk() returns, if that is known
+ *
+ * Returns: false if it is not; then age_walk_tables() comes next.
+ * Context: one thread at a time for each walker.
+ */
+static inline bool age_walk_known(AgeWalker *w, unsigned index, hwaddr gpa,
+                                  bool write, bool *clean)
+{
+    qatomic_set(&w->stats.fills, w->stats.fills + 1);
+    return age_filter_knows(&w->filter[index], gpa, write, clean);
+}
+
+/**
+ * age_walk_tables: the rest of age_walk(), if age_walk_known() does not know
+ */
+bool age_walk_tables(AgeWalker *w, unsigned index, hwaddr gpa, bool write);
 
 /**
  * age_walk: translate one access, as hardware would
@@ -84,6 +92,15 @@ typedef struct AgeWalker {
  *     walker.  Takes no lock but for a fault: then the MMU lock for reading,
  *     and that of the pool of tables.
  */
-bool age_walk(AgeWalker *w, unsigned index, hwaddr gpa, bool write);
+static inline bool age_walk(AgeWalker *w, unsigned index, hwaddr gpa,
+                            bool write)
+{
+    bool clean;
+
+    if (age_walk_known(w, index, gpa, write, &clean)) {
+        return clean;
+    }
+    return age_walk_tables(w, index, gpa, write);
+}
 
 #endif /* ACCEL_AGE_MMU_WALKER_H */

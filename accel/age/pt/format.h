@@ -198,6 +198,13 @@ static inline bool age_leaf_is_clean(const AgeFormat *fmt, uint64_t leaf)
            (~leaf & (fmt->dirty | fmt->write));
 }
 
+/* Has a store to @leaf, which is young, nothing to set? */
+static inline bool age_leaf_is_dirty(const AgeFormat *fmt, uint64_t leaf)
+{
+    return age_entry_is_writable(fmt, leaf) &&
+           !(~leaf & (fmt->dirty | fmt->write));
+}
+
 /* The next table that a table entry points to */
 static inline uint64_t *age_entry_table(const AgeFormat *fmt, uint64_t entry)
 {

@@ -281,11 +281,19 @@ void age_pt_harvest(AgePageTable *pt, uint64_t start, uint64_t end,
     const AgeFormat *fmt = age_pt_format(pt);
     int height = pt->geo.root_height;
     Frames s = { start >> AGE_PAGE_SHIFT, end >> AGE_PAGE_SHIFT };
+    uint64_t cleared = h->cleared;
 
     assert(age_in_rcu_read());
     /* The format may have been changed to one that knows no dirty state. */
     if (age_leaf_flag(fmt, h->dirty)) {
         harvest_table(fmt, h, pt->root, start >> age_height_shift(height),
                       height, s);
+    }
+    /*
+     * If only parents were made old, there is nothing young below them that a
+     * filter could know.
+     */
+    if (h->cleared != cleared) {
+        age_pt_next_epoch(pt);
     }
 }

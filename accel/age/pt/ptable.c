@@ -32,6 +32,7 @@ void age_pt_init(AgePageTable *pt, const AgeFormat *fmt,
         .fmt = fmt,
         .geo = *geo,
         .leaf_height = leaf_height,
+        .epoch = 1,
     };
     pt->root = age_root_alloc(geo->root_tables);
     pt->tables[geo->root_height] = geo->root_tables;
@@ -162,6 +163,7 @@ void age_pt_remap(AgePageTable *pt, const AgePath *path, uint64_t from,
 {
     assert(age_in_rcu_read());
     remap_entry(pt, path->entry[path->height], path->height, from, to);
+    age_pt_next_epoch(pt);
 }
 
 /*
@@ -254,6 +256,6 @@ AgeMarked age_pt_mark(const AgePageTable *pt, const AgePath *path, bool write)
         .result = AGE_MARK_DONE,
         .accessed = set & fmt->accessed,
         .dirty = set & fmt->dirty,
-        .clean = age_leaf_is_clean(fmt, leaf),
+        .leaf = leaf,
     };
 }

@@ -35,6 +35,7 @@
  * @leaf_height: height of the tallest leaf to install
  * @root: the root table or tables
  * @seq: changes whenever mappings go; see age_pt_zap()
+ * @epoch: changes whenever flags are cleared or leaves go; see filter.h
  * @tables: tables in use, by height
  * @zapped: young leaves that were zapped with their flag set.  Those in an
  *     unhooked table count when it is freed, since a walker may still be in it
@@ -46,6 +47,7 @@ typedef struct AgePageTable {
     int leaf_height;
     uint64_t *root;
     uint64_t seq;
+    uint64_t epoch;
     uint64_t tables[AGE_MAX_HEIGHT + 1];
     uint64_t zapped;
     uint64_t inherited;
@@ -95,12 +97,40 @@ static inline const AgeFormat *age_pt_format(const AgePageTable *pt)
  * age_pt_read_seq: the sequence number that tells whether mappings went
  * @pt: the table
  *
- * Whoever keeps a pointer to a table beyond its RCU read-side critical
- * section must read this first, remember it, and compare before use.
+ * Whoever maps what it looked up must read this before it looks, and compare
+ * after it has mapped.
  */
 static inline uint64_t age_pt_read_seq(const AgePageTable *pt)
 {
     return qatomic_load_acquire(&pt->seq);
+}
+
+/**
+ * age_pt_read_epoch: the epoch, in which what filters know stays true
+ * @pt: the table
+ *
+ * To be read before a filter is looked into, and before the walk from which it
+ * learns.
+ */
+static inline uint64_t age_pt_read_epoch(const AgePageTable *pt)
+{
+    /* Pairs with age_pt_next_epoch(): see what was cleared before that. */
+    return qatomic_load_acquire(&pt->epoch);
+}
+
+/**
+ * age_pt_next_epoch: end the epoch, as flags were cleared or leaves taken away
+ * @pt: the table
+ *
+ * To be called after the last such write, and before that is told to anybody.
+ */
+static inline void age_pt_next_epoch(AgePageTable *pt)
+{
+    /* Pairs with age_pt_read_epoch(): all of it is seen with the new epoch. */
+    smp_mb();
+    qatomic_inc(&pt->epoch);
+    /* Who is told of it, in whatever way, sees the new epoch. */
+    smp_mb__after_rmw();
 }
 
 /**
@@ -183,16 +213,16 @@ typedef enum AgeMarkResult {
 /**
  * AgeMarked: what a walk changed; age_pt_mark() knows the first two results
  *
- * @result: what became of it; without a leaf that was marked, the rest is false
+ * @result: what became of it; without a leaf that was marked, the rest is 0
  * @accessed: its accessed flag was clear
  * @dirty: its dirty flag was clear
- * @clean: its dirty flag still is clear, though it may be stored to
+ * @leaf: what it is then
  */
 typedef struct AgeMarked {
     AgeMarkResult result;
     bool accessed;
     bool dirty;
-    bool clean;
+    uint64_t leaf;
 } AgeMarked;
 
 /**
@@ -216,11 +246,10 @@ AgeMarked age_pt_mark(const AgePageTable *pt, const AgePath *path, bool write);
  *
  * A block that sticks out of the range is split first; the parts that stay
  * inherit its flags.  The sequence number changes before the first leaf is
- * removed and again after the last one: a walker that read it, then looked up
- * what to map, then mapped it, and finds it unchanged, has either mapped what
- * is current or has had it zapped; and a table that it remembered with this
- * number was not yet freed.  For that, the caller publishes what is to be
- * mapped from now on *before* it calls this.
+ * removed: a walker that read it, then looked up what to map, then mapped it,
+ * and finds it unchanged, has either mapped what is current or has had it
+ * zapped.  For that, the caller publishes what is to be mapped from now on
+ * *before* it calls this.  The epoch changes after the last leaf is removed.
  *
  * Returns: whether anything was removed, of which a TLB may have a copy.
  * Context: one caller at a time; no RCU read-side critical section needed.

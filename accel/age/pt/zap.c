@@ -199,12 +199,7 @@ bool age_pt_zap(AgePageTable *pt, uint64_t start, uint64_t end)
     smp_mb();
     zap_table(pt, &g, pt->root, root_entries(pt), pt->geo.root_height,
               0, start, end);
-    /*
-     * Pairs with age_pt_read_seq() before a remembered table is used: none
-     * that is unhooked by now is remembered with the number that follows.
-     */
-    smp_mb();
-    qatomic_inc(&pt->seq);
+    age_pt_next_epoch(pt);
     if (g.unhooked) {
         AgeGarbage *copy = g_new(AgeGarbage, 1);
 

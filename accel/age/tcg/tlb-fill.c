@@ -25,27 +25,40 @@
 #include "tlb-fill.h"
 #include "vcpu.h"
 
-/* A copy of a class's operations, with the hooks that ours stand in for */
+/* A copy of a class's operations, with the hook that ours calls */
 typedef struct AgeTCGOps {
     TCGCPUOps tcg_ops;
     typeof(((TCGCPUOps *)0)->cpu_exec_enter) cpu_exec_enter;
-    typeof(((TCGCPUOps *)0)->tlb_fill) tlb_fill;
-    typeof(((TCGCPUOps *)0)->tlb_fill_align) tlb_fill_align;
 } AgeTCGOps;
 
 /* Copies by what they are copies of; they live as long as the CPU classes. */
 static GHashTable *copies;
 
-static const AgeTCGOps *original_ops(const CPUState *cpu)
-{
-    return container_of(cpu->cc->tcg_ops, AgeTCGOps, tcg_ops);
-}
+/*
+ * The hooks that fill TLBs, of which all classes of a target have the same one.
+ * Not in the copies: a fill should not have to look for them.
+ */
+static typeof(((TCGCPUOps *)0)->tlb_fill) original_fill;
+static typeof(((TCGCPUOps *)0)->tlb_fill_align) original_fill_align;
 
-static bool G_GNUC_NO_INLINE walk_exclusive(AgeWalker *w, int asidx,
-                                            hwaddr gpa, bool write)
+/*
+ * cpu_exec(), where TLBs are filled, is an RCU read-side critical section.  To
+ * enter another for each walk would cost as much as the walk.  Only what runs
+ * alone, in cpu_exec_step_atomic(), is not in one.
+ */
+static bool G_GNUC_NO_INLINE walk_tables(CPUState *cpu, int asidx, hwaddr gpa,
+                                         bool write)
 {
-    RCU_READ_LOCK_GUARD();
-    return age_walk(w, asidx, gpa, write);
+    AgeWalker *w = &cpu->accel->walker;
+
+    if (!w->space[asidx]) {
+        return false;
+    }
+    if (unlikely(cpu_in_exclusive_context(cpu))) {
+        RCU_READ_LOCK_GUARD();
+        return age_walk_tables(w, asidx, gpa, write);
+    }
+    return age_walk_tables(w, asidx, gpa, write);
 }
 
 /*
@@ -58,13 +71,9 @@ static bool G_GNUC_NO_INLINE walk_exclusive(AgeWalker *w, int asidx,
  * Runs after the original hook has succeeded: that may not return, if the guest
  * faults, and may come back here for the guest's page tables, so that nothing
  * is held across it.
- *
- * cpu_exec(), where TLBs are filled, is an RCU read-side critical section.  To
- * enter another for each fill would cost as much as the walk.  Only what runs
- * alone, in cpu_exec_step_atomic(), is not in one.
  */
-static bool vcpu_access(CPUState *cpu, hwaddr gpa, MemTxAttrs attrs,
-                        MMUAccessType access_type)
+static inline bool vcpu_access(CPUState *cpu, hwaddr gpa, MemTxAttrs attrs,
+                               MMUAccessType access_type)
 {
     AccelCPUState *vcpu = cpu->accel;
     bool store = access_type == MMU_DATA_STORE;
@@ -72,15 +81,13 @@ static bool vcpu_access(CPUState *cpu, hwaddr gpa, MemTxAttrs attrs,
     /* See AgeArch.space_names; age_vcpu_find_spaces() asks the CPU. */
     int asidx = attrs.secure;
 
-    if (!vcpu || !vcpu->walker.space[asidx]) {
+    if (unlikely(!vcpu)) {
         return false;
     }
-    if (unlikely(cpu_in_exclusive_context(cpu))) {
-        clean = walk_exclusive(&vcpu->walker, asidx, gpa, store);
-    } else {
-        clean = age_walk(&vcpu->walker, asidx, gpa, store);
+    if (unlikely(!age_walk_known(&vcpu->walker, asidx, gpa, store, &clean))) {
+        clean = walk_tables(cpu, asidx, gpa, store);
     }
-    return clean && !store && replay_mode == REPLAY_MODE_NONE;
+    return unlikely(clean && !store) && replay_mode == REPLAY_MODE_NONE;
 }
 
 /* Arm: the hook says what to install, and its caller installs it. */
@@ -88,8 +95,8 @@ static bool age_tlb_fill_align(CPUState *cpu, CPUTLBEntryFull *out, vaddr addr,
                                MMUAccessType access_type, int mmu_idx,
                                MemOp memop, int size, bool probe, uintptr_t ra)
 {
-    if (!original_ops(cpu)->tlb_fill_align(cpu, out, addr, access_type, mmu_idx,
-                                           memop, size, probe, ra)) {
+    if (!original_fill_align(cpu, out, addr, access_type, mmu_idx, memop, size,
+                             probe, ra)) {
         return false;
     }
     if (vcpu_access(cpu, out->phys_addr, out->attrs, access_type)) {
@@ -120,8 +127,7 @@ static bool age_tlb_fill(CPUState *cpu, vaddr addr, int size,
     CPUTLBDescFast *fast;
     uintptr_t index;
 
-    if (!original_ops(cpu)->tlb_fill(cpu, addr, size, access_type, mmu_idx,
-                                     probe, ra)) {
+    if (!original_fill(cpu, addr, size, access_type, mmu_idx, probe, ra)) {
         return false;
     }
     fast = &cpu->neg.tlb.f[mmu_idx];
@@ -135,9 +141,11 @@ static bool age_tlb_fill(CPUState *cpu, vaddr addr, int size,
 
 static void age_cpu_exec_enter(CPUState *cpu)
 {
+    const AgeTCGOps *ops = container_of(cpu->cc->tcg_ops, AgeTCGOps, tcg_ops);
+
     age_flush_if_asked(cpu);
-    if (original_ops(cpu)->cpu_exec_enter) {
-        original_ops(cpu)->cpu_exec_enter(cpu);
+    if (ops->cpu_exec_enter) {
+        ops->cpu_exec_enter(cpu);
     }
 }
 
@@ -147,12 +155,15 @@ static const TCGCPUOps *wrap_ops(const TCGCPUOps *parent)
 
     copy->tcg_ops = *parent;
     copy->cpu_exec_enter = parent->cpu_exec_enter;
-    copy->tlb_fill = parent->tlb_fill;
-    copy->tlb_fill_align = parent->tlb_fill_align;
     copy->tcg_ops.cpu_exec_enter = age_cpu_exec_enter;
     if (parent->tlb_fill_align) {
+        assert(!original_fill_align ||
+               original_fill_align == parent->tlb_fill_align);
+        original_fill_align = parent->tlb_fill_align;
         copy->tcg_ops.tlb_fill_align = age_tlb_fill_align;
     } else {
+        assert(!original_fill || original_fill == parent->tlb_fill);
+        original_fill = parent->tlb_fill;
         copy->tcg_ops.tlb_fill = age_tlb_fill;
     }
     /* Under either key, so that a class is wrapped only once. */

@@ -28,6 +28,7 @@ void age_vcpu_add(AgeMMU *mmu, CPUState *cpu)
     assert(bql_locked());
     vcpu->cpu = cpu;
     age_vcpu_find_spaces(mmu, cpu, vcpu->walker.space);
+    age_walker_init(&vcpu->walker);
     WITH_QEMU_LOCK_GUARD(&age_vcpus_lock) {
         QLIST_INSERT_HEAD(&age_vcpus, vcpu, next);
     }
