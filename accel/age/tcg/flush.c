@@ -31,12 +31,14 @@ enum {
 
 /*
  * @later: a flush is to be requested from the main loop
+ * @owed: vCPUs whose state is not FLUSH_NONE; for a moment it may be more
  * @done: flushes that were done
  *
- * Both are atomic.
+ * All are atomic.
  */
 static struct {
     bool later;
+    unsigned owed;
     uint64_t done;
 } flushes;
 
@@ -58,7 +60,16 @@ void age_flush_if_asked(CPUState *cpu)
     /* Page walks of the guest go through the TLB as well: flush all modes. */
     tlb_flush(cpu);
     qatomic_inc(&flushes.done);
-    qatomic_cmpxchg(&vcpu->flush, FLUSH_BUSY, FLUSH_NONE);
+    if (qatomic_cmpxchg(&vcpu->flush, FLUSH_BUSY, FLUSH_NONE) == FLUSH_BUSY) {
+        qatomic_dec(&flushes.owed);
+    }
+}
+
+void age_flush_forget(AccelCPUState *vcpu)
+{
+    if (qatomic_read(&vcpu->flush) != FLUSH_NONE) {
+        qatomic_dec(&flushes.owed);
+    }
 }
 
 /*
@@ -80,7 +91,15 @@ static bool vcpu_runs(const AccelCPUState *vcpu)
  */
 static void ask_for_flush(AccelCPUState *vcpu)
 {
-    if (qatomic_xchg(&vcpu->flush, FLUSH_ASKED) != FLUSH_ASKED) {
+    unsigned old;
+
+    /* Before it can be done */
+    qatomic_inc(&flushes.owed);
+    old = qatomic_xchg(&vcpu->flush, FLUSH_ASKED);
+    if (old != FLUSH_NONE) {
+        qatomic_dec(&flushes.owed);
+    }
+    if (old != FLUSH_ASKED) {
         trace_age_flush_request(vcpu->cpu->cpu_index);
         if (vcpu_runs(vcpu)) {
             cpu_exit(vcpu->cpu);
@@ -131,6 +150,10 @@ bool age_flush_pending(void)
     /* The main loop may be busy. */
     if (qatomic_read(&flushes.later)) {
         age_flush_request();
+    }
+    /* Who never asks for a flush needs no lock to learn that none is owed. */
+    if (!qatomic_read(&flushes.owed)) {
+        return false;
     }
     QEMU_LOCK_GUARD(&age_vcpus_lock);
     QLIST_FOREACH(vcpu, &age_vcpus, next) {

@@ -11,6 +11,7 @@
 #define ACCEL_AGE_TCG_FLUSH_H
 
 #include "hw/core/cpu.h"
+#include "vcpu.h"
 
 /**
  * age_flush_if_asked: a vCPU is about to execute guest code
@@ -51,11 +52,20 @@ void age_flush_request_later(void);
  * age_flush_pending: may any vCPU still use what it should have flushed?
  *
  * One that was asked to flush, and does not execute guest code, can't.  If a
- * request is to come later, it is made now.
+ * request is to come later, it is made now.  Takes no lock if no vCPU owes a
+ * flush.
  *
  * Context: any thread, with or without the BQL.
  */
 bool age_flush_pending(void);
+
+/**
+ * age_flush_forget: a vCPU will never flush again
+ * @vcpu: the vCPU, whose thread does not run any more
+ *
+ * Context: with the lock of the list of vCPUs, which it is not on any more.
+ */
+void age_flush_forget(AccelCPUState *vcpu);
 
 /**
  * age_flush_count: how many flushes vCPUs have done

@@ -7,6 +7,7 @@
 #include "qemu/osdep.h"
 #include "qemu/lockable.h"
 #include "qemu/main-loop.h"
+#include "flush.h"
 #include "vcpu.h"
 #include "vcpu-spaces.h"
 
@@ -56,6 +57,7 @@ void age_vcpu_remove(CPUState *cpu)
     }
     WITH_QEMU_LOCK_GUARD(&age_vcpus_lock) {
         QLIST_REMOVE(vcpu, next);
+        age_flush_forget(vcpu);
         add_stats(&gone_stats, &vcpu->walker.stats);
     }
     cpu->accel = NULL;
