@@ -83,7 +83,7 @@ static void test_learn(const Shape *shape)
     shape_free(&pt);
 }
 
-/* Groups that share a place put each other out, and are not taken for another */
+/* Groups that share a place put each other out, and are told apart. */
 static void test_place(const Shape *shape)
 {
     uint64_t other = GROUP * AGE_FILTER_GROUPS;
