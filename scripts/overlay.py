@@ -120,7 +120,9 @@ HOOKS = [
          r'    "                one-insn-per-tb=on|off'
          r' (one guest instruction per TCG translation block)\n"',
          r'    "                page-size=4k|2m|1g,levels=n,'
-         r'flush=none|request,hw-ad=on|off,haft=on|off (age)\n"',
+         r'flush=none|request (age)\n"'
+         '\n'
+         r'    "                hw-ad=on|off,haft=on|off,tlb-grow=on|off (age)\n"',
          'accel/age/meson.build'),
     Hook('system/physmem.c', 'after', '#include "system/xen-mapcache.h"',
          '#include "system/age.h"',

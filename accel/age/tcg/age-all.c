@@ -31,6 +31,7 @@
 AgeState age_state = {
     .hw_ad = true,
     .haft = true,
+    .tlb_grow = true,
 };
 bool age_allowed;
 
@@ -148,6 +149,16 @@ static int age_get_flush(Object *obj, Error **errp)
 static void age_set_flush(Object *obj, int value, Error **errp)
 {
     age_state.flush = value;
+}
+
+static bool age_get_tlb_grow(Object *obj, Error **errp)
+{
+    return qatomic_read(&age_state.tlb_grow);
+}
+
+static void age_set_tlb_grow(Object *obj, bool value, Error **errp)
+{
+    qatomic_set(&age_state.tlb_grow, value);
 }
 
 static bool age_get_hw_ad(Object *obj, Error **errp)
@@ -277,6 +288,11 @@ static void age_accel_class_init(ObjectClass *oc, void *data)
     object_class_property_add_bool(oc, "hw-ad", age_get_hw_ad, age_set_hw_ad);
     object_class_property_set_description(oc, "hw-ad",
         "Accessed bits are set by hardware, rather than by faults");
+
+    object_class_property_add_bool(oc, "tlb-grow", age_get_tlb_grow,
+                                   age_set_tlb_grow);
+    object_class_property_set_description(oc, "tlb-grow",
+        "TLBs of vCPUs grow when they are full, without a flush by the guest");
 
     object_class_property_add_bool(oc, "protected", age_get_protected,
                                    age_set_protected);

@@ -21,6 +21,7 @@
  * @hw_ad: the `hw-ad` property
  * @haft: the `haft` property
  * @flush: the `flush` property
+ * @tlb_grow: the `tlb-grow` property; atomic
  * @harvested: pages reported young
  */
 typedef struct AgeState {
@@ -30,6 +31,7 @@ typedef struct AgeState {
     bool hw_ad;
     bool haft;
     AgeFlush flush;
+    bool tlb_grow;
     uint64_t harvested;
 } AgeState;
 

@@ -23,6 +23,7 @@
 #include "cpu.h"
 #include "flush.h"
 #include "tlb-fill.h"
+#include "tlb-grow.h"
 #include "vcpu.h"
 
 /* A copy of a class's operations, with the hook that ours calls */
@@ -73,7 +74,7 @@ static bool G_GNUC_NO_INLINE walk_tables(CPUState *cpu, int asidx, hwaddr gpa,
  * is held across it.
  */
 static inline bool vcpu_access(CPUState *cpu, hwaddr gpa, MemTxAttrs attrs,
-                               MMUAccessType access_type)
+                               MMUAccessType access_type, int mmu_idx)
 {
     AccelCPUState *vcpu = cpu->accel;
     bool store = access_type == MMU_DATA_STORE;
@@ -84,6 +85,7 @@ static inline bool vcpu_access(CPUState *cpu, hwaddr gpa, MemTxAttrs attrs,
     if (unlikely(!vcpu)) {
         return false;
     }
+    age_tlb_count_fill(cpu, mmu_idx);
     if (unlikely(!age_walk_known(&vcpu->walker, asidx, gpa, store, &clean))) {
         clean = walk_tables(cpu, asidx, gpa, store);
     }
@@ -99,7 +101,7 @@ static bool age_tlb_fill_align(CPUState *cpu, CPUTLBEntryFull *out, vaddr addr,
                              probe, ra)) {
         return false;
     }
-    if (vcpu_access(cpu, out->phys_addr, out->attrs, access_type)) {
+    if (vcpu_access(cpu, out->phys_addr, out->attrs, access_type, mmu_idx)) {
         out->prot &= ~PAGE_WRITE;
     }
     return true;
@@ -133,7 +135,7 @@ static bool age_tlb_fill(CPUState *cpu, vaddr addr, int size,
     fast = &cpu->neg.tlb.f[mmu_idx];
     index = (addr >> TARGET_PAGE_BITS) & (fast->mask >> CPU_TLB_ENTRY_BITS);
     full = &cpu->neg.tlb.d[mmu_idx].fulltlb[index];
-    if (vcpu_access(cpu, full->phys_addr, full->attrs, access_type)) {
+    if (vcpu_access(cpu, full->phys_addr, full->attrs, access_type, mmu_idx)) {
         forbid_stores(cpu, &fast->table[index]);
     }
     return true;
@@ -144,6 +146,7 @@ static void age_cpu_exec_enter(CPUState *cpu)
     const AgeTCGOps *ops = container_of(cpu->cc->tcg_ops, AgeTCGOps, tcg_ops);
 
     age_flush_if_asked(cpu);
+    age_tlb_grow_if_due(cpu);
     if (ops->cpu_exec_enter) {
         ops->cpu_exec_enter(cpu);
     }

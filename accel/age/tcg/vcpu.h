@@ -18,12 +18,17 @@
  * @walker: its walker, whose address spaces are numbered as the vCPU's own;
  *     only its own thread uses it
  * @flush: state of its flush request, see flush.c; atomic
+ * @fills_left: fills until its TLBs are looked at, see tlb-grow.h
+ * @grow: MMU indices, as bits, whose TLBs are to grow.  These two are only
+ *     used by its own thread
  * @next: link among all vCPUs
  */
 struct AccelCPUState {
     CPUState *cpu;
     AgeWalker walker;
     unsigned flush;
+    unsigned fills_left[NB_MMU_MODES];
+    uint16_t grow;
     QLIST_ENTRY(AccelCPUState) next;
 };
 
