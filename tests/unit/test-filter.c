@@ -174,6 +174,8 @@ static void test_epoch(const Shape *shape)
                  age_make_leaf(fmt, 7 * PAGE, 0, AGE_LEAF_RW));
     g_assert_false(fill(f, &pt, 0, false));
     g_assert_true(fill(f, &pt, 0, false));
+    age_pt_zap(&pt, PAGE, 2 * PAGE);
+    g_assert_true(fill(f, &pt, 0, false));
     age_pt_zap(&pt, 0, PAGE);
     map_gpa(&pt, 0, 0);
     g_assert_false(fill(f, &pt, 0, false));

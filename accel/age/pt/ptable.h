@@ -249,7 +249,8 @@ AgeMarked age_pt_mark(const AgePageTable *pt, const AgePath *path, bool write);
  * removed: a walker that read it, then looked up what to map, then mapped it,
  * and finds it unchanged, has either mapped what is current or has had it
  * zapped.  For that, the caller publishes what is to be mapped from now on
- * *before* it calls this.  The epoch changes after the last leaf is removed.
+ * *before* it calls this.  The epoch changes after the last leaf is removed, if
+ * one was.
  *
  * Returns: whether anything was removed, of which a TLB may have a copy.
  * Context: one caller at a time; no RCU read-side critical section needed.

@@ -199,6 +199,9 @@ bool age_pt_zap(AgePageTable *pt, uint64_t start, uint64_t end)
     smp_mb();
     zap_table(pt, &g, pt->root, root_entries(pt), pt->geo.root_height,
               0, start, end);
+    if (!g.leaves && !g.unhooked) {
+        return false;
+    }
     age_pt_next_epoch(pt);
     if (g.unhooked) {
         AgeGarbage *copy = g_new(AgeGarbage, 1);
@@ -206,7 +209,7 @@ bool age_pt_zap(AgePageTable *pt, uint64_t start, uint64_t end)
         *copy = g;
         call_rcu1(&copy->rcu, garbage_reap);
     }
-    return g.leaves || g.unhooked;
+    return true;
 }
 
 void age_pt_destroy(AgePageTable *pt)
