@@ -9,6 +9,7 @@
 #include "bitrange.h"
 #include "contract.h"
 #include "harvest.h"
+#include "pair.h"
 
 /* A range of frames: of the table at hand, those to harvest */
 typedef struct Frames {
@@ -113,6 +114,12 @@ static bool age_page(const AgeFormat *fmt, uint64_t *ptr, bool dirty)
     return qatomic_fetch_and(ptr, ~flag) & flag;
 }
 
+/* Make two page entries old at once; @ptr is the first.  May do nothing. */
+static bool age_two_pages(const AgeFormat *fmt, uint64_t *ptr, bool dirty)
+{
+    return !fmt->track && age_pair_clear(ptr, age_leaf_flag(fmt, dirty));
+}
+
 /*
  * Make those of @n page entries old whose bits are set in @clear.  Returns the
  * bits of the entries that turned old.
@@ -125,6 +132,13 @@ static uint64_t clear_flags(const AgeFormat *fmt, uint64_t *entry, unsigned n,
     while (clear) {
         unsigned bit = __builtin_ctzll(clear);
 
+        /* The bit above is that of the entry before. */
+        if (((clear >> bit) & 3) == 3 &&
+            age_two_pages(fmt, &entry[n - 2 - bit], dirty)) {
+            cleared |= 3ULL << bit;
+            clear &= ~(3ULL << bit);
+            continue;
+        }
         clear &= clear - 1;
         if (age_page(fmt, &entry[n - 1 - bit], dirty)) {
             cleared |= 1ULL << bit;
