@@ -9,6 +9,7 @@ import importlib.util
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 import tempfile
@@ -21,7 +22,8 @@ sys.path[:0] = [str(TOP / "scripts"), str(TOP / "tests/functional")]
 
 import tap
 from agelib.bench import program, show
-from agelib.bench.figures import Pair, Sample, single, skipped
+from agelib.bench.figures import BenchError, Pair, Sample, single, skipped
+from agelib.bench.report import read_report
 from agelib.guest.workload import GUESTS, images_present
 from agelib.qemu.patience import PATIENCE
 from agelib.terminal import WIDTH, Terminal
@@ -49,6 +51,14 @@ def pair_result():
     for base, candidate in (2, 3), (4, 4), (1, 10):
         pair.add(Sample(base, 1), Sample(candidate, 2))
     return pair.result("load", "a pair", 1.2)
+
+
+def made_up(values):
+    """A report with one result, of these runs."""
+    host = {"processor": "one", "cpus": 2, "memory-mib": 1024,
+            "kernel": "6.1", "load-before": 0.5}
+    return {"version": 1, "quick": False, "host": host,
+            "results": [single("table", "x", "ns", values).json()]}
 
 
 class Figures(unittest.TestCase):
@@ -92,8 +102,63 @@ class Figures(unittest.TestCase):
         self.assertIn("   * - another\n     - –\n     - too large", rst)
 
 
+def broken_reports():
+    """What each text that is no report is refused with."""
+    good = json.dumps(made_up([1, 2, 3]))
+    yield "", "is not JSON"
+    yield good[:-9], "is not JSON"
+    yield "[" * 100000, "is not JSON"
+    yield "[]", "it is not an object"
+    yield "{}", "version is missing"
+    for before, after, what in (
+            ('"version": 1', '"version": 2', "its version is not 1"),
+            ('"version": 1', '"version": true', "its version is not 1"),
+            ('"quick": false, ', "", "quick is missing"),
+            ('"cpus": 2', '"cpus": "2"', "host.cpus is not a count"),
+            ('"results": [', '"results": [7, ', "results[0] is not an object"),
+            ('"name": "x"', '"name": "\\ud800"',
+             "results[0].name is not a text of one line"),
+            ('"name": "x"', '"name": "x\\u001b[2J"',
+             "results[0].name is not a text of one line"),
+            ('"unit": "ns", ', "", "results[0].unit is missing"),
+            ('"value"', '"ratio"', "results[0].figures.base is missing"),
+            ('"value"', '"base"', "results[0].figures.value is missing"),
+            ('"median": 2', '"median": NaN',
+             "results[0].figures.value.median is not a number"),
+            ('"median": 2', '"median": 1' + 400 * "0",
+             "results[0].figures.value.median is not a number"),
+            ('"median": 2', '"median": 4', "not in this order"),
+            ('"runs": 3', '"runs": 0', "results[0].figures.value.runs is 0")):
+        text = good.replace(before, after)
+        assert text != good, before
+        yield text, "is no report of --json: .*" + re.escape(what)
+
+
 class Program(unittest.TestCase):
     """scripts/bench."""
+
+    def refused(self, path, what, *options):
+        """A bad file is told by one line, which has its name."""
+        done = run_bench(*options)
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertRegex(done.stdout,
+                         f"^bench: {re.escape(str(path))}.*{what}.*\n$")
+
+    def test_broken(self):
+        """No text that is no report is shown, and none ends in a mess."""
+        with tempfile.TemporaryDirectory(prefix="age-") as folder:
+            path = Path(folder) / "broken.json"
+            self.refused(folder, "Is a directory", "--show", folder)
+            self.refused(path, "No such file", "--rst", str(path))
+            for text, what in broken_reports():
+                path.write_text(text, "utf-8")
+                with self.assertRaisesRegex(BenchError, what):
+                    read_report(str(path))
+            path.write_text("{}", "utf-8")
+            for option in "--show", "--rst":
+                self.refused(path, "version is missing", option, str(path))
+            path.write_bytes(b"\xff")
+            self.refused(path, "is not JSON", "--show", str(path))
 
     def test_options(self):
         """What makes no sense is refused before anything is built."""

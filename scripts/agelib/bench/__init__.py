@@ -8,5 +8,6 @@ The benchmarks.
 - ``guests``: the rows *load*, *boot*, *plugin* and *rate*;
 - ``faults``: the row *faults*;
 - ``figures``: what runs come to, and how pairs are measured;
+- ``report``: reads a report, and checks that it is one;
 - ``show``: the report as a table.
 """

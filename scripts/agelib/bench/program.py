@@ -41,6 +41,7 @@ from ..terminal import Terminal
 from ..version import add_version
 from . import calls, faults, guests, show, tables
 from .figures import BenchError, Skip, skipped
+from .report import VERSION, read_report
 
 FAILURES = (BenchError, EmulatorError, HarvestError, QMPError, WorkloadError)
 
@@ -154,8 +155,8 @@ class Bench:
         self.args = args
         self.term = term
         self.failed = False
-        self.report = {"version": 1, "quick": args.quick, "host": host(),
-                       "results": []}
+        self.report = {"version": VERSION, "quick": args.quick,
+                       "host": host(), "results": []}
         if commit():
             self.report["commit"] = commit()
 
@@ -201,11 +202,7 @@ class Bench:
 
 def show_file(args, term):
     """Prints what was measured before."""
-    path = args.show or args.rst
-    try:
-        report = json.loads(Path(path).read_text("utf-8"))
-    except (OSError, ValueError) as e:
-        raise BenchError(f"{path} is no file of --json: {e}") from None
+    report = read_report(args.show or args.rst)
     if args.rst:
         print("\n".join(show.rst_lines(report)))
     else:
