@@ -260,7 +260,8 @@ def rate_row(args):
         for (name, flush, pace), pair in rounds.pairs.items():
             yield pair.result(
                 "rate", f"{TITLES[arch]} {name}, {pace} Hz, flush={flush}",
-                about={"arch": arch, "rate": pace, "flush": flush})
+                about={"arch": arch, "rate": pace, "flush": flush,
+                       "amount": rounds.amounts[name]})
 
 
 # Memory
