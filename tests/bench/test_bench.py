@@ -21,7 +21,7 @@ TOP = Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(TOP / "scripts"), str(TOP / "tests/functional")]
 
 import tap
-from agelib.bench import program, show
+from agelib.bench import compare, program, show
 from agelib.bench.figures import BenchError, Pair, Sample, single, skipped
 from agelib.bench.report import read_report
 from agelib.guest.workload import GUESTS, images_present
@@ -53,12 +53,47 @@ def pair_result():
     return pair.result("load", "a pair", 1.2)
 
 
-def made_up(values):
-    """A report with one result, of these runs."""
+def made_up(values, results=()):
+    """A report with a result of these runs, and others."""
     host = {"processor": "one", "cpus": 2, "memory-mib": 1024,
             "kernel": "6.1", "load-before": 0.5}
     return {"version": 1, "quick": False, "host": host,
-            "results": [single("table", "x", "ns", values).json()]}
+            "results": [single("table", "x", "ns", values).json(), *results]}
+
+
+def load_pair(name, base, candidate, row="load", amount=None):
+    """A pair of a few runs of each side, in seconds."""
+    pair = Pair()
+    for times in zip(base, candidate, strict=True):
+        pair.add(*map(Sample, times))
+    about = {"amount": amount} if amount else None
+    return pair.result(row, name, about=about).json()
+
+
+def two_reports():
+    """A and B, which differ in all ways that a comparison tells."""
+    def values(name, *runs, unit="us"):
+        return single("call", name, unit, runs).json()
+
+    old = made_up([10, 11, 12], [
+        values("faster", 5, 6, 7), values("as before", 5, 6, 7),
+        values("touching", 5, 6, 7), values("zero", 0, 0), values("once", 4),
+        values("twice", 1, 1), values("twice", 2, 2), values("removed", 1, 2),
+        values("other unit", 1, 2), skipped("call", "large", "no room").json(),
+        load_pair("load", (2, 2, 2), (2, 2.2, 2.1), amount=100),
+        load_pair("boot", (4, 4), (4, 4.4)),
+        load_pair("pace", (2, 2), (2, 2), "rate"),
+        skipped("plugin", "both", "no plugin").json()])
+    new = made_up([12.5, 13, 14], [
+        values("added", 3, 4), values("twice", 2, 2), values("twice", 1, 1),
+        values("faster", 2, 3, 4), values("as before", 4, 6.3, 9),
+        values("touching", 7, 8, 9), values("zero", 1, 2), values("once", 8),
+        values("other unit", 1, 2, unit="ms"), values("large", 1, 2),
+        load_pair("load", (4, 4, 4), (6.3, 6.2, 6.4), amount=200),
+        load_pair("boot", (8, 8), (4, 4)),
+        load_pair("pace", (2, 2), (3, 3), "rate"),
+        skipped("plugin", "both", "no plugin").json()])
+    return old, new
 
 
 class Figures(unittest.TestCase):
@@ -132,6 +167,102 @@ def broken_reports():
         text = good.replace(before, after)
         assert text != good, before
         yield text, "is no report of --json: .*" + re.escape(what)
+
+
+class Compare(unittest.TestCase):
+    """scripts/bench --compare."""
+
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory(prefix="age-")
+        self.addCleanup(folder.cleanup)
+        self.paths = [str(Path(folder.name) / name) for name in ("A", "B")]
+
+    def compare(self, old, new):
+        """The lines of a comparison."""
+        for path, report in zip(self.paths, (old, new)):
+            Path(path).write_text(json.dumps(report), "utf-8")
+        stream = io.StringIO()
+        compare.compare(Terminal(stream), *self.paths)
+        return stream.getvalue().splitlines()
+
+    def test_table(self):
+        """What is in both files: medians, ratios and marks."""
+        lines = self.compare(*two_reports())
+        for line in ("x, ns 11.00 13.00 1.182 worse",
+                     "faster, us 6.00 3.00 0.500 better",
+                     "as before, us 6.00 6.30 1.050",
+                     "touching, us 6.00 8.00 1.333",
+                     "zero, us 0.000 1.50 - worse",
+                     "once, us 4.00 8.00 2.000 1 run",
+                     "twice, us 1.00 2.00 2.000 worse",
+                     "twice, us 2.00 1.00 0.500 better",
+                     # B's load did twice as much, in three times the time.
+                     "load 1.050 1.575 1.500 1.500 worse",
+                     "boot 1.050 0.500 0.476 0.952 better",
+                     "pace 1.000 1.500 1.500 - worse",
+                     "11 results in both files: 5 worse, 3 better"):
+            self.assertIn(line.split(), [line.split() for line in lines])
+        for line in lines:
+            self.assertLessEqual(len(line), WIDTH, line)
+
+    def test_rest(self):
+        """What can't be compared is told, under the name of its file."""
+        text = "\n".join(self.compare(*two_reports()))
+        a, b = (re.escape(path) for path in self.paths)
+        self.assertRegex(text, f"(?m)^Only in A .{a}.:\n  call: removed\n\n"
+                               f"Only in B .{b}.:\n  call: added\n\n")
+        self.assertRegex(text, f"(?m)^Skipped in A .{a}.:\n"
+                               "  call: large: no room\n"
+                               "  plugin: both: no plugin\n\n")
+        self.assertRegex(text, f"(?m)^Skipped in B .{b}.:\n"
+                               "  plugin: both: no plugin\n\n")
+        self.assertIn("  call: other unit: us in A, ms in B", text)
+
+    def test_head(self):
+        """Where both are from, and warnings only where there is a reason."""
+        old, new = made_up([1, 2]), made_up([1, 2])
+        old["commit"], new["commit"] = "old-one", "new-one"
+        lines = self.compare(old, new)
+        for i, commit in enumerate(("old-one", "new-one")):
+            self.assertEqual(lines[2 * i], f"{'AB'[i]}: {self.paths[i]}")
+            self.assertEqual(lines[2 * i + 1], f"   commit {commit}; one, "
+                             "2 CPUs, 1024 MiB, Linux 6.1, load 0.50")
+        self.assertNotIn("warning", "\n".join(lines))
+        new["quick"] = True
+        new["host"]["cpus"] = 4
+        warnings = [line for line in self.compare(old, new)
+                    if line.startswith("warning: ")]
+        self.assertEqual(len(warnings), 2, warnings)
+        self.assertIn("different hosts: cpus (2; 4)", warnings[0])
+        self.assertIn("B is of --quick", warnings[1])
+
+    def test_program(self):
+        """It takes two files, and a regression is no failure."""
+        self.compare(*two_reports())
+        done = run_bench("--compare", *self.paths)
+        self.assertEqual(done.returncode, 0, done.stdout)
+        self.assertIn("11 results in both files: 5 worse", done.stdout)
+        for more in ["table"], ["--quick"], ["--max-gib", "0"], ["--list"]:
+            done = run_bench("--compare", *self.paths, *more)
+            self.assertEqual(done.returncode, 2, more)
+            self.assertIn("--compare takes two files, and no ", done.stdout)
+
+    def test_broken(self):
+        """The file that is none is named, whichever of them it is."""
+        self.compare(*two_reports())
+        for i, path in enumerate(self.paths):
+            paths = list(self.paths)
+            paths[i] = path + ".broken"
+            self.refused(paths, paths[i], "No such file or directory")
+            Path(paths[i]).write_text('{"version": 1}', "utf-8")
+            self.refused(paths, paths[i], "quick is missing")
+
+    def refused(self, paths, culprit, what):
+        """One line, and nothing of a table before it."""
+        done = run_bench("--compare", *paths)
+        self.assertEqual(done.returncode, 1, done.stdout)
+        self.assertRegex(done.stdout,
+                         f"^bench: {re.escape(culprit)}.*{what}\n$")
 
 
 class Program(unittest.TestCase):
@@ -229,13 +360,13 @@ def main():
     parser.add_argument("--build", metavar="DIR",
                         help="where emulators and guests are")
     parser.add_argument("only", nargs="*", metavar="CLASS",
-                        help="Figures or Program[.test]; default: all")
+                        help="Figures, Compare or Program[.test]; default: all")
     args = parser.parse_args()
     if args.build:
         os.environ["AGE_BUILD"] = args.build
     load = unittest.defaultTestLoader.loadTestsFromTestCase
     tap.run(unittest.TestSuite(
-        test for cls in (Figures, Program) for test in load(cls)
+        test for cls in (Figures, Compare, Program) for test in load(cls)
         if not args.only or cls.__name__ in args.only or
         tap.name_of(test) in args.only))
 

@@ -9,5 +9,6 @@ The benchmarks.
 - ``faults``: the row *faults*;
 - ``figures``: what runs come to, and how pairs are measured;
 - ``report``: reads a report, and checks that it is one;
-- ``show``: the report as a table.
+- ``show``: the report as a table;
+- ``compare``: two reports side by side.
 """

@@ -39,7 +39,7 @@ from ..qemu.harvest import HarvestError
 from ..qemu.qmp import QMPError
 from ..terminal import Terminal
 from ..version import add_version
-from . import calls, faults, guests, show, tables
+from . import calls, compare, faults, guests, show, tables
 from .figures import BenchError, Skip, skipped
 from .report import VERSION, read_report
 
@@ -85,13 +85,16 @@ def parse_args(argv):
                         help="runs of each row (default: 7; quick: 1)")
     parser.add_argument("--arch", action="append", choices=sorted(GUESTS),
                         help="only guests of this one (default: both)")
-    parser.add_argument("--max-gib", type=int, default=1024, metavar="GIB",
-                        help="leave out larger tables (default: 1024)")
+    parser.add_argument("--max-gib", type=int, metavar="GIB",
+                        help="leave out larger tables (default: none)")
     parser.add_argument("--json", metavar="FILE", help="write all figures")
     parser.add_argument("--show", metavar="FILE",
                         help="measure nothing, print such a file as a table")
     parser.add_argument("--rst", metavar="FILE",
                         help="the same for a page of the documentation")
+    parser.add_argument("--compare", nargs=2, metavar=("A.json", "B.json"),
+                        help="measure nothing, print B relative to A; takes no "
+                             "rows and no other option")
     parser.add_argument("--no-build", action="store_true",
                         help="take what was built before")
     parser.add_argument("--only-parse", action="store_true",
@@ -104,6 +107,8 @@ def parse_args(argv):
 
 def check_args(parser, args):
     """What argparse can't tell; and the defaults that depend on others."""
+    if args.compare:
+        check_alone(parser, args)
     for row in args.row:
         if row not in ROWS:
             parser.error(f"there is no row {row}; see --list")
@@ -114,8 +119,19 @@ def check_args(parser, args):
     args.archs = args.arch or list(GUESTS)
     args.row = args.row or (QUICK_ROWS if args.quick else list(ROWS))
     args.sizes = dict(QUICK if args.quick else FULL)
-    args.sizes["table"] = [gib for gib in args.sizes["table"]
-                           if gib <= args.max_gib]
+    if args.max_gib is not None:
+        args.sizes["table"] = [gib for gib in args.sizes["table"]
+                               if gib <= args.max_gib]
+
+
+def check_alone(parser, args):
+    """Two files are compared as they are, whatever else is asked for."""
+    for name in ("row", "list", "quick", "runs", "arch", "max_gib", "json",
+                 "show", "rst"):
+        value = getattr(args, name)
+        if value not in (None, []) and value is not False:
+            what = "rows" if name == "row" else "--" + name.replace("_", "-")
+            parser.error(f"--compare takes two files, and no {what}")
 
 
 def processor():
@@ -222,6 +238,9 @@ def run(args, term):
         return 0
     if args.show or args.rst:
         show_file(args, term)
+        return 0
+    if args.compare:
+        compare.compare(term, *args.compare)
         return 0
     signal.signal(signal.SIGTERM, terminate)
     bench = Bench(args, term)
