@@ -77,7 +77,8 @@ def two_reports():
 
     old = made_up([10, 11, 12], [
         values("faster", 5, 6, 7), values("as before", 5, 6, 7),
-        values("touching", 5, 6, 7), values("zero", 0, 0), values("once", 4),
+        values("touching", 5, 6, 7), values("below", 5, 6, 7),
+        values("zero", 0, 0), values("once", 4),
         values("twice", 1, 1), values("twice", 2, 2), values("removed", 1, 2),
         values("other unit", 1, 2), skipped("call", "large", "no room").json(),
         load_pair("load", (2, 2, 2), (2, 2.2, 2.1), amount=100),
@@ -87,7 +88,8 @@ def two_reports():
     new = made_up([12.5, 13, 14], [
         values("added", 3, 4), values("twice", 2, 2), values("twice", 1, 1),
         values("faster", 2, 3, 4), values("as before", 4, 6.3, 9),
-        values("touching", 7, 8, 9), values("zero", 1, 2), values("once", 8),
+        values("touching", 7, 8, 9), values("below", 3, 4, 5),
+        values("zero", 1, 2), values("once", 8),
         values("other unit", 1, 2, unit="ms"), values("large", 1, 2),
         load_pair("load", (4, 4, 4), (6.3, 6.2, 6.4), amount=200),
         load_pair("boot", (8, 8), (4, 4)),
@@ -192,6 +194,7 @@ class Compare(unittest.TestCase):
                      "faster, us 6.00 3.00 0.500 better",
                      "as before, us 6.00 6.30 1.050",
                      "touching, us 6.00 8.00 1.333",
+                     "below, us 6.00 4.00 0.667",
                      "zero, us 0.000 1.50 - worse",
                      "once, us 4.00 8.00 2.000 1 run",
                      "twice, us 1.00 2.00 2.000 worse",
@@ -200,7 +203,7 @@ class Compare(unittest.TestCase):
                      "load 1.050 1.575 1.500 1.500 worse",
                      "boot 1.050 0.500 0.476 0.952 better",
                      "pace 1.000 1.500 1.500 - worse",
-                     "11 results in both files: 5 worse, 3 better"):
+                     "12 results in both files: 5 worse, 3 better"):
             self.assertIn(line.split(), [line.split() for line in lines])
         for line in lines:
             self.assertLessEqual(len(line), WIDTH, line)
@@ -241,7 +244,7 @@ class Compare(unittest.TestCase):
         self.compare(*two_reports())
         done = run_bench("--compare", *self.paths)
         self.assertEqual(done.returncode, 0, done.stdout)
-        self.assertIn("11 results in both files: 5 worse", done.stdout)
+        self.assertIn("12 results in both files: 5 worse", done.stdout)
         for more in ["table"], ["--quick"], ["--max-gib", "0"], ["--list"]:
             done = run_bench("--compare", *self.paths, *more)
             self.assertEqual(done.returncode, 2, more)
