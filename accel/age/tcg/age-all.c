@@ -31,7 +31,6 @@
 AgeState age_state = {
     .hw_ad = true,
     .haft = true,
-    .tlb_grow = true,
 };
 bool age_allowed;
 
