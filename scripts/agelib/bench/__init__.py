@@ -7,6 +7,7 @@ The benchmarks.
 - ``calls``: the row *call*;
 - ``guests``: the rows *load*, *boot*, *plugin* and *rate*;
 - ``faults``: the row *faults*;
+- ``flush``: the row *flush*;
 - ``figures``: what runs come to, and how pairs are measured;
 - ``report``: reads a report, and checks that it is one;
 - ``show``: the report as a table;

@@ -39,7 +39,7 @@ from ..qemu.harvest import HarvestError
 from ..qemu.qmp import QMPError
 from ..terminal import Terminal
 from ..version import add_version
-from . import calls, compare, faults, guests, show, tables
+from . import calls, compare, faults, flush, guests, show, tables
 from .figures import BenchError, Skip, skipped
 from .report import VERSION, read_report
 
@@ -53,6 +53,8 @@ ROWS = {
     "boot": (guests.boot_row, "boots of guests that are harvested"),
     "faults": (faults.faults_row, "harvests while vCPUs fault, with and "
                                    "without the MMU lock"),
+    "flush": (flush.flush_row, "harvests with a flush where hundreds of "
+                               "vCPUs sleep"),
     "plugin": (guests.plugin_row, "QEMU's own hotpages plugin on the same "
                                   "boot"),
     "rate": (guests.rate_row, "loads at 1, 10 and 100 harvests a second"),
@@ -62,10 +64,10 @@ ROWS = {
 # boots; MiB, vCPUs and bursts a run of the row "faults"; where plugins run
 FULL = {"table": (1, 16, 64, 256, 1024), "call": 64, "seconds": 3,
         "boot": ("none", "request"), "area": 1024, "cpus": (1, 2, 4, 8),
-        "bursts": 3, "plugin": tuple(GUESTS)}
+        "bursts": 3, "plugin": tuple(GUESTS), "vcpus": 288}
 QUICK = {"table": (1,), "call": 2, "seconds": 0.3, "boot": (), "area": 64,
-         "cpus": (2,), "bursts": 2, "plugin": ()}
-QUICK_ROWS = ("table", "call", "load", "faults")
+         "cpus": (2,), "bursts": 2, "plugin": (), "vcpus": 16}
+QUICK_ROWS = ("table", "call", "load", "faults", "flush")
 
 
 def parse_args(argv):
