@@ -19,12 +19,13 @@
  *     are not set, @ptr is not aligned to 16 bytes, or the host can't do it.
  *     The caller then goes on with each by itself.
  * Context: as for an atomic operation on each of them.  Others may use atomic
- *     operations of 8 bytes on them at the same time: the processors that have
- *     this one lock the cache line for either.
+ *     operations of 8 bytes on them at the same time: processors that have this
+ *     one own the cache line for either.
  */
 static inline bool age_pair_clear(uint64_t *ptr, uint64_t flags)
 {
-#if defined(__x86_64__) && defined(__GCC_HAVE_SYNC_COMPARE_AND_SWAP_16)
+#if defined(__GCC_HAVE_SYNC_COMPARE_AND_SWAP_16) && \
+    G_BYTE_ORDER == G_LITTLE_ENDIAN
     typedef unsigned __int128 __attribute__((may_alias)) Pair;
     uint64_t low = qatomic_read(&ptr[0]), high = qatomic_read(&ptr[1]);
     Pair old = (Pair)high << 64 | low;

@@ -24,21 +24,19 @@
  * does not execute any owes nobody a flush, and nobody has to wake it.
  */
 enum {
-    FLUSH_NONE,
+    FLUSH_NONE = 0,
     FLUSH_ASKED,
     FLUSH_BUSY,
 };
 
 /*
  * @later: a flush is to be requested from the main loop
- * @owed: vCPUs whose state is not FLUSH_NONE; for a moment it may be more
  * @done: flushes that were done
  *
- * All are atomic.
+ * Both are atomic.
  */
 static struct {
     bool later;
-    unsigned owed;
     uint64_t done;
 } flushes;
 
@@ -61,14 +59,7 @@ void age_flush_if_asked(CPUState *cpu)
     tlb_flush(cpu);
     qatomic_inc(&flushes.done);
     if (qatomic_cmpxchg(&vcpu->flush, FLUSH_BUSY, FLUSH_NONE) == FLUSH_BUSY) {
-        qatomic_dec(&flushes.owed);
-    }
-}
-
-void age_flush_forget(AccelCPUState *vcpu)
-{
-    if (qatomic_read(&vcpu->flush) != FLUSH_NONE) {
-        qatomic_dec(&flushes.owed);
+        qatomic_dec(&age_flushes_owed);
     }
 }
 
@@ -94,10 +85,10 @@ static void ask_for_flush(AccelCPUState *vcpu)
     unsigned old;
 
     /* Before it can be done */
-    qatomic_inc(&flushes.owed);
+    qatomic_inc(&age_flushes_owed);
     old = qatomic_xchg(&vcpu->flush, FLUSH_ASKED);
     if (old != FLUSH_NONE) {
-        qatomic_dec(&flushes.owed);
+        qatomic_dec(&age_flushes_owed);
     }
     if (old != FLUSH_ASKED) {
         trace_age_flush_request(vcpu->cpu->cpu_index);
@@ -152,7 +143,7 @@ bool age_flush_pending(void)
         age_flush_request();
     }
     /* Who never asks for a flush needs no lock to learn that none is owed. */
-    if (!qatomic_read(&flushes.owed)) {
+    if (!qatomic_read(&age_flushes_owed)) {
         return false;
     }
     QEMU_LOCK_GUARD(&age_vcpus_lock);

@@ -11,7 +11,6 @@
 #define ACCEL_AGE_TCG_FLUSH_H
 
 #include "hw/core/cpu.h"
-#include "vcpu.h"
 
 /**
  * age_flush_if_asked: a vCPU is about to execute guest code
@@ -58,14 +57,6 @@ void age_flush_request_later(void);
  * Context: any thread, with or without the BQL.
  */
 bool age_flush_pending(void);
-
-/**
- * age_flush_forget: a vCPU will never flush again
- * @vcpu: the vCPU, whose thread does not run any more
- *
- * Context: with the lock of the list of vCPUs, which it is not on any more.
- */
-void age_flush_forget(AccelCPUState *vcpu);
 
 /**
  * age_flush_count: how many flushes vCPUs have done

@@ -43,8 +43,8 @@ static inline void age_tlb_count_fill(CPUState *cpu, int mmu_idx)
  * age_tlb_grow_if_due: a vCPU is about to execute guest code
  * @cpu: the vCPU
  *
- * TLBs that should grow are flushed here, and not in the fill: whoever asked for
- * that may still use what he found in one before.
+ * TLBs that should grow are flushed here, and not in the fill: whoever asked
+ * for that may still use what he found in one before.
  *
  * Context: the vCPU's own thread.
  */

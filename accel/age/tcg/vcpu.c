@@ -7,12 +7,12 @@
 #include "qemu/osdep.h"
 #include "qemu/lockable.h"
 #include "qemu/main-loop.h"
-#include "flush.h"
 #include "vcpu.h"
 #include "vcpu-spaces.h"
 
 QemuMutex age_vcpus_lock;
 AgeVCPUList age_vcpus = QLIST_HEAD_INITIALIZER(age_vcpus);
+unsigned age_flushes_owed;
 
 /* What vCPUs did that are gone; protected by the lock */
 static AgeWalkStats gone_stats;
@@ -57,7 +57,9 @@ void age_vcpu_remove(CPUState *cpu)
     }
     WITH_QEMU_LOCK_GUARD(&age_vcpus_lock) {
         QLIST_REMOVE(vcpu, next);
-        age_flush_forget(vcpu);
+        if (vcpu->flush) {
+            qatomic_dec(&age_flushes_owed);
+        }
         add_stats(&gone_stats, &vcpu->walker.stats);
     }
     cpu->accel = NULL;

@@ -17,7 +17,7 @@
  * @cpu: the vCPU
  * @walker: its walker, whose address spaces are numbered as the vCPU's own;
  *     only its own thread uses it
- * @flush: state of its flush request, see flush.c; atomic
+ * @flush: state of its flush request, 0 if it owes none; see flush.c; atomic
  * @fills_left: fills until its TLBs are looked at, see tlb-grow.h
  * @grow: MMU indices, as bits, whose TLBs are to grow.  These two are only
  *     used by its own thread
@@ -41,6 +41,9 @@ typedef QLIST_HEAD(AgeVCPUList, AccelCPUState) AgeVCPUList;
 
 extern QemuMutex age_vcpus_lock;
 extern AgeVCPUList age_vcpus;
+
+/* How many of them owe a flush; atomic.  For a moment it may be more. */
+extern unsigned age_flushes_owed;
 
 /**
  * age_vcpu_add: begin to walk for a vCPU
