@@ -24,7 +24,7 @@
  */
 static inline bool age_pair_clear(uint64_t *ptr, uint64_t flags)
 {
-#if defined(__GCC_HAVE_SYNC_COMPARE_AND_SWAP_16) && \
+#if (defined(CONFIG_CMPXCHG128) || defined(CONFIG_ATOMIC128)) && \
     G_BYTE_ORDER == G_LITTLE_ENDIAN
     typedef unsigned __int128 __attribute__((may_alias)) Pair;
     uint64_t low = qatomic_read(&ptr[0]), high = qatomic_read(&ptr[1]);
