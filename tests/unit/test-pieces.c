@@ -155,33 +155,69 @@ static void random_piece(AgePiece *p, unsigned range)
     };
 }
 
-static void check_random(unsigned block)
+static void random_model(Model *m)
 {
-    g_autoptr(GArray) pieces = g_array_new(false, false, sizeof(AgePiece));
-    Model m = {
-        .block = block,
+    *m = (Model) {
+        .block = 1 << g_test_rand_int_range(0, 6),
         .num = g_test_rand_int_range(0, 1 + MAX_PIECES),
     };
-
-    for (unsigned i = 0; i < m.num; i++) {
-        random_piece(&m.piece[i], i);
-        g_array_append_val(pieces, m.piece[i]);
+    for (unsigned i = 0; i < m->num; i++) {
+        random_piece(&m->piece[i], i);
     }
-    age_pieces_foreach(pieces, block == 1 ? 0 : block * AGE_PAGE_SIZE, reached,
-                       &m);
-    for (unsigned i = 0; i < m.num; i++) {
+}
+
+static GArray *model_pieces(const Model *m)
+{
+    GArray *pieces = g_array_new(false, false, sizeof(AgePiece));
+
+    g_array_append_vals(pieces, m->piece, m->num);
+    return pieces;
+}
+
+/* Each page was handed out once for each piece that has it. */
+static void check_times(const Model *m)
+{
+    for (unsigned i = 0; i < m->num; i++) {
         for (unsigned page = 0; page < PAGES; page++) {
-            g_assert_cmpuint(m.times[i][page], ==,
-                             has_page(&m.piece[i], page));
+            g_assert_cmpuint(m->times[i][page], ==,
+                             has_page(&m->piece[i], page));
         }
     }
-    g_assert_cmpuint(m.calls, ==, count_changes(&m));
 }
 
 static void test_random(void)
 {
     for (unsigned i = 0; i < 20000; i++) {
-        check_random(1 << g_test_rand_int_range(0, 6));
+        g_autoptr(GArray) pieces = NULL;
+        Model m;
+
+        random_model(&m);
+        pieces = model_pieces(&m);
+        age_pieces_foreach(pieces, m.block == 1 ? 0 : m.block * AGE_PAGE_SIZE,
+                           reached, &m);
+        check_times(&m);
+        g_assert_cmpuint(m.calls, ==, count_changes(&m));
+    }
+}
+
+/* The same window by window, with all pieces found anew for each. */
+static void test_windows(void)
+{
+    for (unsigned i = 0; i < 20000; i++) {
+        unsigned blocks = g_test_rand_int_range(1, PAGES);
+        uint64_t from = 0;
+        Model m;
+
+        random_model(&m);
+        do {
+            g_autoptr(GArray) pieces = model_pieces(&m);
+            uint64_t block = m.block * AGE_PAGE_SIZE;
+
+            from = age_pieces_window(pieces, block, from, blocks * block);
+            g_assert(pieces->len || !m.num);
+            age_pieces_foreach(pieces, block, reached, &m);
+        } while (from);
+        check_times(&m);
     }
 }
 
@@ -241,6 +277,13 @@ static void test_last(void)
     Sum sum = {};
 
     g_array_append_vals(pieces, list, 2);
+    g_assert_cmpuint(age_pieces_window(pieces, AGE_PAGE_SIZE, 0,
+                                       AGE_PAGE_SIZE), ==, -2 * AGE_PAGE_SIZE /
+                     AGE_PAGE_SIZE);
+    g_array_set_size(pieces, 0);
+    g_array_append_vals(pieces, list, 2);
+    g_assert_cmpuint(age_pieces_window(pieces, 1ULL << 30, 0, 64ULL << 30), ==,
+                     0);
     age_pieces_foreach(pieces, 1ULL << 30, add_up, &sum);
     g_assert_cmpuint(sum.calls, ==, 1);
     g_assert_cmpuint(sum.shared, ==, 2 * AGE_PAGE_SIZE);
@@ -251,6 +294,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
 
     g_test_add_func("/age/pieces/random", test_random);
+    g_test_add_func("/age/pieces/windows", test_windows);
     g_test_add_func("/age/pieces/large", test_large);
     g_test_add_func("/age/pieces/last", test_last);
     return g_test_run();

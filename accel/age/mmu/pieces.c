@@ -112,6 +112,43 @@ void age_pieces_foreach(GArray *pieces, uint64_t block, AgeReachedFunc *fn,
     }
 }
 
+/* The first block from @from on that a piece has; any other if none has one */
+static uint64_t window_start(const GArray *pieces, uint64_t block,
+                             uint64_t from)
+{
+    uint64_t first = UINT64_MAX / block;
+
+    for (unsigned i = 0; i < pieces->len; i++) {
+        const AgePiece *p = &g_array_index(pieces, AgePiece, i);
+
+        if (end_block(p, block) > from) {
+            first = MIN(first, MAX(from, first_block(p, block)));
+        }
+    }
+    return first;
+}
+
+uint64_t age_pieces_window(GArray *pieces, uint64_t block, uint64_t from,
+                           uint64_t size)
+{
+    uint64_t first = window_start(pieces, block, from);
+    uint64_t to = first + MIN(size / block, UINT64_MAX / block + 1 - first);
+    bool more = false;
+
+    for (unsigned i = pieces->len; i-- > 0;) {
+        AgePiece *p = &g_array_index(pieces, AgePiece, i);
+        bool ended = end_block(p, block) <= from;
+
+        more |= !ended && end_block(p, block) > to;
+        if (ended || first_block(p, block) >= to) {
+            g_array_remove_index_fast(pieces, i);
+        } else {
+            *p = cut_piece(p, block, first, to);
+        }
+    }
+    return more ? to : 0;
+}
+
 static int compare_address(gconstpointer a, gconstpointer b)
 {
     const uint64_t *pa = a, *pb = b;

@@ -51,6 +51,19 @@ void age_pieces_foreach(GArray *pieces, uint64_t block, AgeReachedFunc *fn,
                         void *opaque);
 
 /**
+ * age_pieces_window: keep what begins first, and is in a window
+ * @pieces: of #AgePiece, of which those outside are removed, and others cut
+ * @block: as for age_pieces_foreach(), but not 0
+ * @from: number of the block where the window begins at the earliest; it begins
+ *     with the first block from there on that a piece has
+ * @size: size of the window in bytes, a multiple of @block
+ *
+ * Returns: @from for what comes behind the window, or 0 if nothing does.
+ */
+uint64_t age_pieces_window(GArray *pieces, uint64_t block, uint64_t from,
+                           uint64_t size);
+
+/**
  * age_pieces_parts: the memory that pieces have, each page once
  * @piece: the pieces
  * @num: how many they are
