@@ -10,6 +10,7 @@
 #include "qemu/rcu_queue.h"
 #include "qemu/units.h"
 #include "exec/memory.h"
+#include "system/hostmem.h"
 #include "accel/age/pt/contract.h"
 #include "slots.h"
 
@@ -111,6 +112,20 @@ static void add_unserved(AgeMemory *mem, hwaddr start, uint64_t size,
     }
 }
 
+/*
+ * Who looks at slots may not look for names: that takes the BQL.  There are as
+ * many names as backends in a guest's life, so that they may stay.
+ */
+static const char *backend_id(MemoryRegion *mr)
+{
+    Object *owner = memory_region_owner(mr);
+
+    if (!object_dynamic_cast(owner, TYPE_MEMORY_BACKEND) || !owner->parent) {
+        return NULL;
+    }
+    return g_intern_string(object_get_canonical_path_component(owner));
+}
+
 static void add_slot(AgeMemory *mem, const MemoryRegionSection *section,
                      hwaddr start, hwaddr end, uint64_t hva)
 {
@@ -123,6 +138,7 @@ static void add_slot(AgeMemory *mem, const MemoryRegionSection *section,
                     memory_region_is_romd(mr),
         .device = memory_region_is_ram_device(mr),
         .mr = mr,
+        .backend_id = backend_id(mr),
     };
 
     begin_change(mem);

@@ -22,6 +22,8 @@
  * @hva: host-virtual address of the first byte
  * @readonly: the guest can't write to it
  * @device: it is a device's own memory
+ * @backend_id: name of the memory backend that it is of, an interned string;
+ *     NULL if it is of none
  * @mr: the memory region it belongs to, to which the slot holds a reference
  */
 typedef struct AgeMemSlot {
@@ -31,6 +33,7 @@ typedef struct AgeMemSlot {
     bool readonly;
     bool device;
     MemoryRegion *mr;
+    const char *backend_id;
 } AgeMemSlot;
 
 /**

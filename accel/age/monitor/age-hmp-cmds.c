@@ -50,24 +50,31 @@ static void print_state(GString *buf, const AgeInfo *info)
 }
 
 /* Slots whose leaves are smaller than those that were asked for say so. */
+static void print_slot(GString *buf, const AgeSlot *slot, AgeLeafSize page_size)
+{
+    g_string_append_printf(buf, "  %-8s %016" PRIx64 "-%016" PRIx64
+                           " hva %016" PRIx64 "%s%s",
+                           slot->address_space, slot->gpa,
+                           slot->gpa + slot->size - 1, slot->hva,
+                           slot->read_only ? " read-only" : "",
+                           slot->device ? " device" : "");
+    if (slot->leaf_size < page_size) {
+        g_string_append_printf(buf, " leaves of %s",
+                               AgeLeafSize_str(slot->leaf_size));
+    }
+    g_string_append_printf(buf, " %s", slot->backend ?: slot->block);
+    if (slot->has_node) {
+        g_string_append_printf(buf, " node %" PRIi64, slot->node);
+    }
+    g_string_append_c(buf, '\n');
+}
+
 static void print_slots(GString *buf, const AgeSlotList *list,
                         AgeLeafSize page_size)
 {
     g_string_append(buf, "slots:\n");
     for (; list; list = list->next) {
-        const AgeSlot *slot = list->value;
-
-        g_string_append_printf(buf, "  %-8s %016" PRIx64 "-%016" PRIx64
-                               " hva %016" PRIx64 "%s%s\n",
-                               slot->address_space, slot->gpa,
-                               slot->gpa + slot->size - 1, slot->hva,
-                               slot->read_only ? " read-only" : "",
-                               slot->device ? " device" : "");
-        if (slot->leaf_size < page_size) {
-            g_string_truncate(buf, buf->len - 1);
-            g_string_append_printf(buf, " leaves of %s\n",
-                                   AgeLeafSize_str(slot->leaf_size));
-        }
+        print_slot(buf, list->value, page_size);
     }
 }
 

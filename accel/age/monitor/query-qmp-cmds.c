@@ -9,6 +9,9 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-age.h"
+#include "exec/cpu-common.h"
+#include "hw/boards.h"
+#include "system/numa.h"
 #include "accel/age/age-version.h"
 #include "accel/age/mmu/generation.h"
 #include "accel/age/tcg/age-int.h"
@@ -16,6 +19,43 @@
 #include "accel/age/tcg/vcpu.h"
 #include "command.h"
 #include "space.h"
+
+/*
+ * The NUMA node that a slot's memory is of, or -1.  Which backends are whose is
+ * settled before there are slots.
+ */
+static int slot_node(const AgeMemSlot *slot)
+{
+    const NumaState *numa = current_machine->numa_state;
+    Object *owner = memory_region_owner(slot->mr);
+
+    for (int i = 0; owner && numa && i < numa->num_nodes; i++) {
+        if (OBJECT(numa->nodes[i].node_memdev) == owner) {
+            return i;
+        }
+    }
+    return -1;
+}
+
+static AgeSlot *query_slot(const AgeMMU *mmu, const AgeAddressSpace *space,
+                           const AgeMemSlot *slot)
+{
+    AgeSlot *info = g_new0(AgeSlot, 1);
+    int node = slot_node(slot);
+
+    info->address_space = g_strdup(space->name);
+    info->gpa = slot->gpa;
+    info->size = slot->size;
+    info->hva = slot->hva;
+    info->read_only = slot->readonly;
+    info->device = slot->device;
+    info->leaf_size = age_slot_leaf_height(slot, mmu->leaf_height);
+    info->block = g_strdup(qemu_ram_get_idstr(slot->mr->ram_block));
+    info->backend = g_strdup(slot->backend_id);
+    info->has_node = node >= 0;
+    info->node = node;
+    return info;
+}
 
 static AgeSlotList *query_slots(const AgeMMU *mmu)
 {
@@ -26,17 +66,7 @@ static AgeSlotList *query_slots(const AgeMMU *mmu)
         const AgeMemSlots *slots = age_memory_slots(&space->mem);
 
         for (unsigned k = 0; k < slots->num; k++) {
-            const AgeMemSlot *slot = &slots->slot[k];
-            AgeSlot *info = g_new0(AgeSlot, 1);
-
-            info->address_space = g_strdup(space->name);
-            info->gpa = slot->gpa;
-            info->size = slot->size;
-            info->hva = slot->hva;
-            info->read_only = slot->readonly;
-            info->device = slot->device;
-            info->leaf_size = age_slot_leaf_height(slot, mmu->leaf_height);
-            QAPI_LIST_APPEND(tail, info);
+            QAPI_LIST_APPEND(tail, query_slot(mmu, space, &slots->slot[k]));
         }
     }
     return list;

@@ -277,7 +277,7 @@ static void check_hmp_info(AgeGuest *g, const char *hw_ad, const char *refused)
 
     g_assert(age_find_slot(g->qts, "memory", age_arch()->code, &slot));
     line = g_strdup_printf("  memory   %016" PRIx64 "-%016" PRIx64 " hva %016"
-                           PRIx64 " read-only\r\n", slot.gpa,
+                           PRIx64 " read-only ", slot.gpa,
                            slot.gpa + slot.size - 1, slot.hva);
     g_assert(g_str_has_prefix(text, want));
     g_assert_nonnull(strstr(text, line));
