@@ -54,9 +54,13 @@ typedef struct AgePart {
  * @end: the address behind the last
  * @dirty: dirty pages are asked for rather than young ones.  What is said of
  *     young and old is then meant of dirty and clean
+ * @space: name of the address space to ask; NULL asks all.  Those who have no
+ *     space of that name are passed over, without an answer
  * @first_bit: bit of the last page: 0, unless the range is a part of what the
  *     bitmaps are for
- * @select: 1 makes a young page old, 0 only tests it; NULL is all ones
+ * @select: 1 makes a young page old, 0 only tests it.  NULL is the same for all
+ *     pages, as @test_only says
+ * @test_only: without @select: test all pages, rather than make them old
  * @young: the bit of a page that any MMU found young is set; the others are
  *     left alone
  * @part: what of the range is asked for, if that is not all of it or if the
@@ -64,17 +68,22 @@ typedef struct AgePart {
  *     tells of each.  The pages between them have 0 in @select
  * @num_parts: how many they are; 0 for the whole range
  * @cleared: number of flags that were cleared; each harvest adds its own
+ * @any: set by each harvest that found a young page; without it, @young is as
+ *     it was
  */
 typedef struct AgeYoung {
     uint64_t start;
     uint64_t end;
     bool dirty;
+    const char *space;
     uint64_t first_bit;
     const unsigned long *select;
+    bool test_only;
     unsigned long *young;
     AgePart *part;
     unsigned num_parts;
     uint64_t cleared;
+    bool any;
 } AgeYoung;
 
 /**
@@ -88,6 +97,8 @@ typedef struct AgeYoung {
  * @can_test_clear_young: can test_clear_young() be called now?  If not, sets
  *     @reason to a static string.  Consumes nothing, takes no lock.  May be
  *     NULL, with @test_clear_young
+ * @has_space: has it an address space of this name?  Never changes from true to
+ *     false.  May be NULL, if its spaces have no names
  * @test_clear_young: test, or test and clear, as @y says.  Takes no lock
  * @clear_young: make all pages of the range old.  Returns whether any was
  *     young.  May be NULL
@@ -102,6 +113,7 @@ typedef struct AgeYoung {
  */
 typedef struct AgeNotifierOps {
     bool (*can_test_clear_young)(AgeNotifier *n, const char **reason);
+    bool (*has_space)(AgeNotifier *n, const char *space);
     void (*test_clear_young)(AgeNotifier *n, AgeYoung *y);
     bool (*clear_young)(AgeNotifier *n, uint64_t start, uint64_t end);
     bool (*clear_flush_young)(AgeNotifier *n, uint64_t start, uint64_t end);
@@ -199,7 +211,7 @@ uint64_t age_block_size(void);
  * age_test_clear_young: harvest all subscribers
  * @y: what is asked, and where the answer goes
  * @fallback: have those who can't answer for single pages make the whole range
- *     old instead; not with @y->dirty
+ *     old instead; not with @y->dirty, @y->space or @y->test_only
  * @answered: told how each answered; may be NULL
  * @opaque: for @answered
  *

@@ -36,10 +36,11 @@ static bool mapped_before(const AgeMMU *mmu, unsigned num,
 }
 
 /*
- * What @slot, of the space with number @index, has of [@start, @range_end).
- * The spaces of a machine map most memory alike; each page is listed once.
+ * What @slot has of [@start, @range_end).  The spaces of a machine map most
+ * memory alike; each page is listed once: not if one of the first @before
+ * spaces has it.
  */
-static void add_slot(const AgeMMU *mmu, unsigned range, unsigned index,
+static void add_slot(const AgeMMU *mmu, unsigned range, unsigned before,
                      const AgeMemSlot *slot, hwaddr start, hwaddr range_end,
                      GArray *pieces)
 {
@@ -49,7 +50,7 @@ static void add_slot(const AgeMMU *mmu, unsigned range, unsigned index,
     while (gpa < stop) {
         hwaddr end = stop;
 
-        if (!mapped_before(mmu, index, slot, gpa, &end)) {
+        if (!mapped_before(mmu, before, slot, gpa, &end)) {
             AgePiece piece = {
                 .start = slot->hva + (gpa - slot->gpa),
                 .end = slot->hva + (end - slot->gpa),
@@ -63,16 +64,21 @@ static void add_slot(const AgeMMU *mmu, unsigned range, unsigned index,
     }
 }
 
-void age_backing_of_gpa(const AgeMMU *mmu, unsigned range, hwaddr start,
-                        hwaddr end, GArray *pieces)
+void age_backing_of_gpa(const AgeMMU *mmu, const AgeAddressSpace *only,
+                        unsigned range, hwaddr start, hwaddr end,
+                        GArray *pieces)
 {
     assert(age_in_rcu_read());
     for (unsigned i = 0; i < age_mmu_num_spaces(mmu); i++) {
         const AgeMemSlots *slots = age_memory_slots(&mmu->space[i]->mem);
 
+        if (only && only != mmu->space[i]) {
+            continue;
+        }
         for (unsigned k = age_slots_lower_bound(slots, start);
              k < slots->num && slots->slot[k].gpa < end; k++) {
-            add_slot(mmu, range, i, &slots->slot[k], start, end, pieces);
+            add_slot(mmu, range, only ? 0 : i, &slots->slot[k], start, end,
+                     pieces);
         }
     }
 }

@@ -78,12 +78,26 @@ static bool mmu_can_test_clear_young(AgeNotifier *n, const char **reason)
     return !*reason;
 }
 
+static bool mmu_has_space(AgeNotifier *n, const char *space)
+{
+    const AgeMMU *mmu = container_of(n, AgeMMU, notifier);
+
+    for (unsigned i = 0; i < age_mmu_num_spaces(mmu); i++) {
+        if (g_str_equal(mmu->space[i]->name, space)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void harvest_spaces(AgeMMU *mmu, const AgeYoung *y, AgeHarvest *h)
 {
     unsigned num = age_mmu_num_spaces(mmu);
 
     for (unsigned i = 0; i < num; i++) {
-        harvest_space(mmu->space[i], y, h);
+        if (!y->space || g_str_equal(mmu->space[i]->name, y->space)) {
+            harvest_space(mmu->space[i], y, h);
+        }
     }
     if (h->cleared) {
         /* Pairs with age_flush_request(). */
@@ -99,11 +113,13 @@ static void mmu_test_clear_young(AgeNotifier *n, AgeYoung *y)
     AgeHarvest h = {
         .dirty = y->dirty,
         .select = y->select,
+        .test_only = y->test_only,
         .young = y->young,
     };
 
     harvest_spaces(mmu, y, &h);
     y->cleared += h.cleared;
+    y->any |= h.any;
 }
 
 /* The slow way, as Linux has it: with the MMU lock, and one answer for all */
@@ -229,6 +245,7 @@ static void mmu_release(AgeNotifier *n)
 
 static const AgeNotifierOps mmu_notifier_ops = {
     .can_test_clear_young = mmu_can_test_clear_young,
+    .has_space = mmu_has_space,
     .test_clear_young = mmu_test_clear_young,
     .clear_young = mmu_clear_young,
     .clear_flush_young = mmu_clear_flush_young,

@@ -105,6 +105,11 @@ static bool notifier_fall_back(AgeNotifier *n, AgeYoung *y)
     return young;
 }
 
+static bool has_space(AgeNotifier *n, const char *space)
+{
+    return !space || (n->ops->has_space && n->ops->has_space(n, space));
+}
+
 /* The answer of @n; asked first, so that a refusal consumes nothing */
 static AgeHow notifier_harvest(AgeNotifier *n, AgeYoung *y, bool fallback,
                                const char **reason, bool *young)
@@ -134,8 +139,12 @@ bool age_test_clear_young(AgeYoung *y, bool fallback, AgeAnswered *answered,
     QLIST_FOREACH_RCU(n, &notifiers, next) {
         const char *reason;
         bool young;
-        AgeHow how = notifier_harvest(n, y, fallback, &reason, &young);
+        AgeHow how;
 
+        if (!has_space(n, y->space)) {
+            continue;
+        }
+        how = notifier_harvest(n, y, fallback, &reason, &young);
         result |= young;
         if (answered) {
             answered(opaque, n->name, how, reason, young);

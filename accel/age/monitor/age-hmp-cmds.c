@@ -5,7 +5,6 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/units.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
 #include "qapi/error.h"
@@ -13,9 +12,6 @@
 #include "qapi/type-helpers.h"
 #include "qobject/qdict.h"
 #include "accel/age/pt/format.h"
-
-/* What age_harvest -t takes at most: it needs a bitmap of zeroes for it */
-#define TEST_MAX    (64 * GiB)
 
 /* Runs that age_harvest lists before it only counts on */
 #define RUNS_SHOWN  32
@@ -171,15 +167,6 @@ static void print_result(Monitor *mon, const AgeRangeResult *r)
     }
 }
 
-/* A bitmap of zeroes, for a range that is only to be tested */
-static char *zero_bitmap(uint64_t size)
-{
-    size_t bytes = DIV_ROUND_UP(size >> AGE_PAGE_SHIFT, 8);
-    g_autofree uint8_t *bits = g_malloc0(bytes + 1);
-
-    return g_base64_encode(bits, bytes);
-}
-
 static void hmp_age_harvest(Monitor *mon, const QDict *qdict)
 {
     uint64_t start = qdict_get_int(qdict, "start");
@@ -191,18 +178,11 @@ static void hmp_age_harvest(Monitor *mon, const QDict *qdict)
     g_autoptr(AgeHarvestResult) result = NULL;
     Error *err = NULL;
 
-    if (test && end > start && end - start > TEST_MAX) {
-        error_setg(&err, "at most 64 GiB can be tested at a time");
-    } else if (test && end > start) {
-        range.bitmap = zero_bitmap(end - start);
-    }
-    if (!err) {
-        result = qmp_age_test_clear_young(&list, false, 0, false, false, true,
-                                          flush ? AGE_FLUSH_REQUEST
-                                                : AGE_FLUSH_NONE,
-                                          true, AGE_RESULT_FORMAT_RUNS, &err);
-    }
-    g_free(range.bitmap);
+    result = qmp_age_test_clear_young(true, &list, false, 0, NULL, true, !test,
+                                      false, false, true,
+                                      flush ? AGE_FLUSH_REQUEST
+                                            : AGE_FLUSH_NONE,
+                                      true, AGE_RESULT_FORMAT_RUNS, &err);
     if (hmp_handle_error(mon, err)) {
         return;
     }

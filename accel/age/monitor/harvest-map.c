@@ -173,35 +173,36 @@ bool age_harvest_map_parse(HarvestMap *map, const AgeRangeCheck *check,
     return !arg->bitmap || parse_text(map, check, errp);
 }
 
-/* All ones, if none was given */
+/* What is meant if none was given */
 static void fill_in(HarvestMap *map)
 {
     size_t words = words_of(map->pages);
 
-    if (!map->bits) {
-        map->bytes = DIV_ROUND_UP(map->pages, 8);
-        map->bits = g_new(unsigned long, words);
+    if (map->bits) {
+        return;
+    }
+    map->bytes = DIV_ROUND_UP(map->pages, 8);
+    map->bits = g_new0(unsigned long, words);
+    if (!map->test) {
         memset(map->bits, 0xff, words * sizeof(unsigned long));
     }
 }
 
 /* The bitmap as the seed of this interface has it: young bits flipped */
-static void flip_young(HarvestMap *map, const unsigned long *young)
+static void flip_young(HarvestMap *map, const AgeSparse *young)
 {
-    for (size_t i = 0; i < words_of(map->pages); i++) {
-        map->bits[i] ^= young[i];
-    }
+    age_sparse_flip(young, map->bits);
     swap_words(map->bits, DIV_ROUND_UP(map->bytes, sizeof(unsigned long)));
 }
 
-char *age_harvest_map_text(HarvestMap *map, const unsigned long *young)
+char *age_harvest_map_text(HarvestMap *map, const AgeSparse *young)
 {
     fill_in(map);
     flip_young(map, young);
     return g_base64_encode((uint8_t *)map->bits, map->bytes);
 }
 
-bool age_harvest_map_to_memory(HarvestMap *map, const unsigned long *young)
+bool age_harvest_map_to_memory(HarvestMap *map, const AgeSparse *young)
 {
     uint64_t size;
     uint8_t *host;

@@ -7,6 +7,7 @@
 #ifndef ACCEL_AGE_MONITOR_HARVEST_MAP_H
 #define ACCEL_AGE_MONITOR_HARVEST_MAP_H
 
+#include "accel/age/pt/sparse-bits.h"
 #include "range.h"
 
 /**
@@ -14,15 +15,16 @@
  *
  * @arg: the range, which must live as long as this
  * @pages: its number of pages
+ * @test: without a bitmap, what is meant is all zeroes, rather than all ones
  * @bits: 1 clears the page's flag, 0 only tests it; in the host's byte order
- *     and padded to whole words.  NULL if no bitmap was given, which is all
- *     ones
+ *     and padded to whole words.  NULL if no bitmap was given
  * @bytes: length of what was given
  * @memory: where the client's memory is, if the bitmap is there
  */
 typedef struct HarvestMap {
     const AgeRangeArg *arg;
     uint64_t pages;
+    bool test;
     unsigned long *bits;
     size_t bytes;
     const void *memory;
@@ -30,7 +32,8 @@ typedef struct HarvestMap {
 
 /**
  * age_harvest_map_parse: read the bitmap of a range
- * @map: with @arg and @pages filled in; for age_harvest_map_clear() in any case
+ * @map: with @arg, @pages and @test filled in; for age_harvest_map_clear() in
+ *     any case
  * @check: what came of the range, for errors
  * @errp: set to an error that names the range and what is wrong with it
  *
@@ -48,7 +51,7 @@ bool age_harvest_map_parse(HarvestMap *map, const AgeRangeCheck *check,
  * Returns: text that the caller frees.
  * Context: any thread, with or without the BQL.
  */
-char *age_harvest_map_text(HarvestMap *map, const unsigned long *young);
+char *age_harvest_map_text(HarvestMap *map, const AgeSparse *young);
 
 /**
  * age_harvest_map_to_memory: put the bitmap back into the client's memory
@@ -61,7 +64,7 @@ char *age_harvest_map_text(HarvestMap *map, const unsigned long *young);
  * Returns: false if it has, with nothing done.
  * Context: any thread, with or without the BQL.
  */
-bool age_harvest_map_to_memory(HarvestMap *map, const unsigned long *young);
+bool age_harvest_map_to_memory(HarvestMap *map, const AgeSparse *young);
 
 /**
  * age_harvest_map_clear: free what it has

@@ -5,19 +5,25 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/bitmap.h"
 #include "accel/age/pt/format.h"
 #include "harvest-range.h"
 
+void age_harvest_range_forget(HarvestRange *r)
+{
+    age_sparse_destroy(&r->young);
+    r->young_count = (AgeBitCount) {};
+    qapi_free_AgeAnswerList(r->answers);
+    r->answers = NULL;
+}
+
 void age_harvest_range_clear(HarvestRange *r)
 {
+    age_harvest_range_forget(r);
     age_harvest_map_clear(&r->map);
-    g_free(r->young);
-    qapi_free_AgeAnswerList(r->answers);
 }
 
 bool age_harvest_range_parse(HarvestRange *r, AgeRangeCheck *check,
-                             const AgeRangeArg *arg, Error **errp)
+                             const AgeRangeArg *arg, bool test, Error **errp)
 {
     if (!age_range_check(check, qapi_AgeRangeArg_base(arg), errp)) {
         return false;
@@ -25,6 +31,7 @@ bool age_harvest_range_parse(HarvestRange *r, AgeRangeCheck *check,
     *r = (HarvestRange) {
         .map.arg = arg,
         .map.pages = (arg->end - arg->start) >> AGE_PAGE_SHIFT,
+        .map.test = test,
     };
     return age_harvest_map_parse(&r->map, check, errp);
 }
@@ -33,17 +40,17 @@ bool age_harvest_range_parse(HarvestRange *r, AgeRangeCheck *check,
 static AgeRangeList *list_runs(const HarvestRange *r)
 {
     uint64_t pages = r->map.pages, end = r->map.arg->end;
-    uint64_t bit = find_next_bit(r->young, pages, 0);
+    uint64_t bit = age_sparse_next(&r->young, 0);
     AgeRangeList *runs = NULL;
 
     while (bit < pages) {
-        uint64_t next = find_next_zero_bit(r->young, pages, bit);
+        uint64_t next = age_sparse_next_zero(&r->young, bit);
         AgeRange *run = g_new(AgeRange, 1);
 
         run->start = end - (next << AGE_PAGE_SHIFT);
         run->end = end - (bit << AGE_PAGE_SHIFT);
         QAPI_LIST_PREPEND(runs, run);
-        bit = find_next_bit(r->young, pages, next);
+        bit = age_sparse_next(&r->young, next);
     }
     return runs;
 }
@@ -69,10 +76,10 @@ static void tell_pages(AgeRangeResult *result, HarvestRange *r,
                  tell_runs(result, r, runs_left));
 
     if (r->map.memory) {
-        told = age_harvest_map_to_memory(&r->map, r->young);
+        told = age_harvest_map_to_memory(&r->map, &r->young);
     }
     if (!told) {
-        result->bitmap = age_harvest_map_text(&r->map, r->young);
+        result->bitmap = age_harvest_map_text(&r->map, &r->young);
     }
 }
 

@@ -7,7 +7,7 @@
 #ifndef ACCEL_AGE_MONITOR_HARVEST_RANGE_H
 #define ACCEL_AGE_MONITOR_HARVEST_RANGE_H
 
-#include "accel/age/pt/bitrange.h"
+#include "accel/age/pt/sparse-bits.h"
 #include "harvest-map.h"
 
 /**
@@ -20,7 +20,7 @@
  */
 typedef struct HarvestRange {
     HarvestMap map;
-    unsigned long *young;
+    AgeSparse young;
     AgeBitCount young_count;
     AgeAnswerList *answers;
 } HarvestRange;
@@ -30,13 +30,20 @@ typedef struct HarvestRange {
  * @r: the range, for age_harvest_range_clear() in any case
  * @check: what came of the ranges before it
  * @arg: the argument, which must live as long as @r
+ * @test: only test it, if it has no bitmap
  * @errp: set to an error that names the range and what is wrong with it
  *
  * Returns: false on error.
  * Context: any thread, with or without the BQL.
  */
 bool age_harvest_range_parse(HarvestRange *r, AgeRangeCheck *check,
-                             const AgeRangeArg *arg, Error **errp);
+                             const AgeRangeArg *arg, bool test, Error **errp);
+
+/**
+ * age_harvest_range_forget: undo a harvest of which nothing shall be told
+ * @r: the range, with nothing found in it after this
+ */
+void age_harvest_range_forget(HarvestRange *r);
 
 /**
  * age_harvest_range_answer: tell what came of it

@@ -5,14 +5,12 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/units.h"
 #include "qapi/error.h"
 #include "accel/age/mmu/backing.h"
 #include "accel/age/tcg/age-int.h"
 #include "range.h"
 
-/* Bounds on a command, so that it ends soon and can't exhaust memory */
-#define MAX_PAGES   (128 * GiB / AGE_PAGE_SIZE)
+/* Each range costs kilobytes until its answer is text. */
 #define MAX_RANGES  4096
 
 void age_range_error(const AgeRangeCheck *check, const AgeRange *range,
@@ -28,21 +26,31 @@ void age_range_error(const AgeRangeCheck *check, const AgeRange *range,
                check->num - 1, range->start, range->end, what);
 }
 
-static bool meets_slot(AgeAddressType type, const AgeRange *range)
+static bool meets_slot_of(const AgeAddressSpace *space, AgeAddressType type,
+                          const AgeRange *range)
+{
+    const AgeMemSlots *slots = age_memory_slots(&space->mem);
+
+    for (unsigned i = 0; i < slots->num; i++) {
+        const AgeMemSlot *slot = &slots->slot[i];
+        uint64_t at = type == AGE_ADDRESS_TYPE_HVA ? slot->hva : slot->gpa;
+
+        if (at < range->end && at + slot->size > range->start) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool meets_slot(const AgeRangeCheck *check, const AgeRange *range)
 {
     AgeMMU *mmu = &age_state.mmu;
 
     RCU_READ_LOCK_GUARD();
     for (unsigned i = 0; i < age_mmu_num_spaces(mmu); i++) {
-        const AgeMemSlots *slots = age_memory_slots(&mmu->space[i]->mem);
-
-        for (unsigned k = 0; k < slots->num; k++) {
-            const AgeMemSlot *slot = &slots->slot[k];
-            uint64_t at = type == AGE_ADDRESS_TYPE_HVA ? slot->hva : slot->gpa;
-
-            if (at < range->end && at + slot->size > range->start) {
-                return true;
-            }
+        if ((!check->space || check->space == mmu->space[i]) &&
+            meets_slot_of(mmu->space[i], check->type, range)) {
+            return true;
         }
     }
     return false;
@@ -53,10 +61,10 @@ static bool count_pages(AgeRangeCheck *check, const AgeRange *range,
 {
     uint64_t pages = (range->end - range->start) >> AGE_PAGE_SHIFT;
 
-    if (pages > MAX_PAGES - check->pages) {
+    if (pages > check->max_pages - check->pages) {
         age_range_error(check, range, errp, "goes beyond the %" PRIu64
-                        " pages of one command; use several commands",
-                        (uint64_t)MAX_PAGES);
+                        " pages of one command; %s", check->max_pages,
+                        check->way_out);
         return false;
     }
     check->pages += pages;
@@ -84,7 +92,7 @@ bool age_range_check(AgeRangeCheck *check, const AgeRange *range,
     if (!count_pages(check, range, errp)) {
         return false;
     }
-    if (!meets_slot(check->type, range)) {
+    if (!check->all && !meets_slot(check, range)) {
         age_range_error(check, range, errp, "meets no memory of the guest; "
                         "query-age tells where it is");
         return false;
@@ -101,8 +109,8 @@ bool age_range_check_num(const AgeRangeCheck *check, Error **errp)
     return true;
 }
 
-void age_range_reach(AgeAddressType type, unsigned number,
-                     const AgeRange *range, GArray *pieces)
+void age_range_reach(AgeAddressType type, const AgeAddressSpace *space,
+                     unsigned number, const AgeRange *range, GArray *pieces)
 {
     AgePiece whole = {
         .start = range->start,
@@ -113,7 +121,7 @@ void age_range_reach(AgeAddressType type, unsigned number,
     if (type == AGE_ADDRESS_TYPE_HVA) {
         g_array_append_val(pieces, whole);
     } else {
-        age_backing_of_gpa(&age_state.mmu, number, range->start, range->end,
-                           pieces);
+        age_backing_of_gpa(&age_state.mmu, space, number, range->start,
+                           range->end, pieces);
     }
 }

@@ -10,9 +10,24 @@
 #include "command.h"
 #include "space.h"
 
+/* Which there are, as the end of a sentence */
+static char *list_spaces(const AgeMMU *mmu)
+{
+    unsigned num = age_mmu_num_spaces(mmu);
+    GString *names = g_string_new(num ? "there are: " : "there are none, as no "
+                                  "virtual CPU has come yet");
+
+    for (unsigned i = 0; i < num; i++) {
+        g_string_append_printf(names, "%s%s", i ? ", " : "",
+                               mmu->space[i]->name);
+    }
+    return g_string_free(names, false);
+}
+
 AgeAddressSpace *age_space_find(const char *name, Error **errp)
 {
     const AgeMMU *mmu = &age_state.mmu;
+    g_autofree char *names = NULL;
 
     if (!age_check_enabled(errp)) {
         return NULL;
@@ -23,8 +38,8 @@ AgeAddressSpace *age_space_find(const char *name, Error **errp)
             return mmu->space[i];
         }
     }
-    error_setg(errp, "there is no address space '%s'; query-age names those "
-               "that have memory", name);
+    names = list_spaces(mmu);
+    error_setg(errp, "there is no address space '%s'; %s", name, names);
     return NULL;
 }
 

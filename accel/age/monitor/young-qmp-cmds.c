@@ -16,7 +16,11 @@
 
 static bool check_ranges(AgeRangeList *list, AgeAddressType type, Error **errp)
 {
-    AgeRangeCheck check = { .type = type };
+    AgeRangeCheck check = {
+        .type = type,
+        .max_pages = AGE_MAX_PAGES,
+        .way_out = "use several commands",
+    };
 
     if (!age_check_unsent(errp) || !age_check_enabled(errp)) {
         return false;
@@ -111,7 +115,7 @@ static AgeAgingRangeList *age_ranges(Aging *a, AgeRangeList *list,
     a->result = (AgeAgingRange **)array->pdata;
     RCU_READ_LOCK_GUARD();
     for (unsigned i = 0; list; list = list->next, i++) {
-        age_range_reach(type, i, list->value, pieces);
+        age_range_reach(type, NULL, i, list->value, pieces);
     }
     age_pieces_foreach(pieces, age_block_size(), age_reached, a);
     return results;

@@ -135,8 +135,9 @@ class Harvester:
         what = "dirty" if dirty else "young"
         begin = time.monotonic_ns()
         answer = self.qmp.command(f"age-test-clear-{what}", {
-            "ranges": [self.range(start, end, clear)
+            "ranges": [{"start": start, "end": end}
                        for start, end in self.ranges],
+            "clear": clear,
             "flush": flush or (self.flush if clear else "none"),
             "format": "bitmap"}, oob=self.oob)
         round_trip = time.monotonic_ns() - begin

@@ -5,7 +5,6 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/bswap.h"
 #include "qemu/units.h"
 #include "board.h"
 #include "guest.h"
@@ -176,37 +175,6 @@ static void test_denied(const void *accel)
 
 /* x86: system management mode, which has an address space of its own */
 
-#define SMM_CODE        0x38000
-#define APM_CONTROL     0xb2
-
-/* Power management of the "pc" machine, and where it lets the port cause SMI */
-#define PM_DEV          1
-#define PM_FUNCTION     3
-#define PM_DEVACTB      0x5b
-#define PM_APMC_EN      0x02
-
-/* addr32 movb $1, gpa + AGE_GUEST_BYTE; rsm */
-static void put_smm_code(AgeGuest *g, uint32_t gpa)
-{
-    uint8_t code[] = { 0x67, 0xc6, 0x05, 0, 0, 0, 0, 1, 0x0f, 0xaa };
-
-    stl_le_p(&code[3], gpa + AGE_GUEST_BYTE);
-    qtest_memwrite(g->qts, SMM_CODE, code, sizeof(code));
-}
-
-/* Have the CPU store to @gpa in system management mode */
-static void enter_smm(AgeGuest *g, uint64_t gpa)
-{
-    int64_t deadline = 0;
-
-    put_smm_code(g, gpa);
-    age_pci_writeb(g->qts, PM_DEV, PM_FUNCTION, PM_DEVACTB, PM_APMC_EN);
-    qtest_outb(g->qts, APM_CONTROL, 1);
-    while (qtest_readb(g->qts, gpa + AGE_GUEST_BYTE) != 1) {
-        age_poll(&deadline);
-    }
-}
-
 static bool is_young(AgeGuest *g, const char *space, uint64_t gpa)
 {
     AgeLeafInfo leaf;
@@ -220,13 +188,13 @@ static void test_smm(void)
     uint64_t smm_only = g->memory + 3 * AGE_PAGE;
     uint64_t both = g->memory + 5 * AGE_PAGE;
 
-    enter_smm(g, smm_only);
-    enter_smm(g, both);
+    age_store_in_smm(g->qts, smm_only);
+    age_store_in_smm(g->qts, both);
     age_guest_touch(g, AGE_GUEST_READ, both, 1);
     age_guest_stop(g);
 
-    g_assert(is_young(g, "smm", SMM_CODE));
-    g_assert(!is_young(g, "memory", SMM_CODE));
+    g_assert(is_young(g, "smm", AGE_SMM_CODE));
+    g_assert(!is_young(g, "memory", AGE_SMM_CODE));
     g_assert(is_young(g, "smm", smm_only));
     g_assert(!is_young(g, "memory", smm_only));
     g_assert(is_young(g, "smm", both));
@@ -241,8 +209,8 @@ static void test_smm_harvest(void)
     AgeGuest *g = start("pc");
     uint64_t cleared;
 
-    enter_smm(g, g->memory);
-    enter_smm(g, g->memory + AGE_PAGE);
+    age_store_in_smm(g->qts, g->memory);
+    age_store_in_smm(g->qts, g->memory + AGE_PAGE);
     age_guest_touch(g, AGE_GUEST_READ, g->memory + AGE_PAGE, 2);
     age_guest_stop(g);
 

@@ -88,9 +88,9 @@ static void test_space(void)
     error = qtest_qmp_assert_failure_ref(p.g->qts,
         "{ 'execute': 'age-dump-tables', 'arguments': { 'file': %s,"
         " 'address-space': 'moon' } }", p.path);
-    g_assert_cmpstr(qdict_get_str(error, "desc"), ==,
-                    "there is no address space 'moon'; query-age names those"
-                    " that have memory");
+    g_assert(g_str_has_prefix(qdict_get_str(error, "desc"),
+                              "there is no address space 'moon'; there are: "
+                              "memory"));
     g_assert_cmpint(access(p.path, F_OK), ==, -1);
     place_end(&p);
 }

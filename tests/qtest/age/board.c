@@ -5,6 +5,7 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/bswap.h"
 #include "qemu/cutils.h"
 #include "hw/pci/pci_regs.h"
 #include "board.h"
@@ -130,4 +131,35 @@ void age_unplug_dimm(QTestState *qts, unsigned index)
     qtest_qmp_eventwait(qts, "DEVICE_DELETED");
     qtest_qmp_assert_success(qts, "{ 'execute': 'object-del',"
                              " 'arguments': { 'id': %s } }", memory);
+}
+
+/* System management mode */
+
+#define APM_CONTROL     0xb2
+
+/* Power management of the "pc" machine, and where it lets the port cause SMI */
+#define PM_DEV          1
+#define PM_FUNCTION     3
+#define PM_DEVACTB      0x5b
+#define PM_APMC_EN      0x02
+
+/* addr32 movb $1, addr; rsm */
+static void put_smm_code(QTestState *qts, uint32_t addr)
+{
+    uint8_t code[] = { 0x67, 0xc6, 0x05, 0, 0, 0, 0, 1, 0x0f, 0xaa };
+
+    stl_le_p(&code[3], addr);
+    qtest_memwrite(qts, AGE_SMM_CODE, code, sizeof(code));
+}
+
+void age_store_in_smm(QTestState *qts, uint64_t gpa)
+{
+    int64_t deadline = 0;
+
+    put_smm_code(qts, gpa + AGE_GUEST_BYTE);
+    age_pci_writeb(qts, PM_DEV, PM_FUNCTION, PM_DEVACTB, PM_APMC_EN);
+    qtest_outb(qts, APM_CONTROL, 1);
+    while (qtest_readb(qts, gpa + AGE_GUEST_BYTE) != 1) {
+        age_poll(&deadline);
+    }
 }

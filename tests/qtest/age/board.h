@@ -49,4 +49,11 @@ void age_plug_dimm(QTestState *qts, unsigned index, const char *size);
 /* Unplug it: ask, and eject it as the guest would.  Waits for the end. */
 void age_unplug_dimm(QTestState *qts, unsigned index);
 
+/*
+ * x86: have the CPU of a "pc" store to the page at @gpa in system management
+ * mode, by code that is at AGE_SMM_CODE, and wait until it has
+ */
+#define AGE_SMM_CODE    0x38000
+void age_store_in_smm(QTestState *qts, uint64_t gpa);
+
 #endif /* TESTS_AGE_BOARD_H */
