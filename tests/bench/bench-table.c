@@ -19,6 +19,9 @@
 #define GIB         (1ULL << 30)
 #define REGION      (1ULL << 21)
 
+/* Pages of a harvest of 1 MiB */
+#define PIECE       256
+
 typedef struct Bench {
     AgePageTable pt;
     uint64_t size;
@@ -61,18 +64,22 @@ static void bench_init(Bench *b, const AgeFormat *fmt, uint64_t size)
     }
 }
 
+/* Make the first page of a region young, and whatever tells of it. */
+static void mark_region(Bench *b, uint64_t gpa, AgePath *path)
+{
+    age_pt_walk(&b->pt, gpa, path);
+    age_pt_mark(&b->pt, path, true);
+}
+
 /* Make all entries young, or those of the first @n pages of a region. */
 static void make_region_young(Bench *b, uint64_t gpa, unsigned n)
 {
     const AgeFormat *fmt = b->pt.fmt;
     AgePath path;
 
-    age_pt_walk(&b->pt, gpa, &path);
-    for (unsigned i = 0; i < n; i++) {
+    mark_region(b, gpa, &path);
+    for (unsigned i = 1; i < n; i++) {
         path.entry[0][i] |= fmt->accessed;
-    }
-    for (int h = 1; h <= b->pt.geo.root_height; h++) {
-        *path.entry[h] |= fmt->table_accessed;
     }
 }
 
@@ -121,6 +128,42 @@ static void bench_passes(Bench *b)
     print_row("sparse-512-test", pass(b, true, sparse * 512) / b->pages);
     /* For what comes next */
     pass(b, false, sparse * 512);
+}
+
+/* Returns the nanoseconds of harvests in pieces of @pages, as @ask says. */
+static double pass_pieces(Bench *b, AgeHarvest ask, uint64_t pages)
+{
+    uint64_t size = pages * AGE_PAGE_SIZE, begin = now_ns();
+
+    for (uint64_t gpa = 0; gpa < b->size; gpa += size) {
+        ask.lsb_gfn = (gpa + size) / AGE_PAGE_SIZE - 1;
+        age_pt_harvest(&b->pt, gpa, gpa + size, &ask);
+    }
+    return now_ns() - begin;
+}
+
+/*
+ * Harvests of idle memory that the parents' flags do not help.  The first of
+ * each kind finds out that the memory is idle.
+ */
+static void bench_idle(Bench *b)
+{
+    const AgeHarvest dirty = { .dirty = true }, clear = {};
+    g_autofree unsigned long *some = g_new0(unsigned long, b->pages / 64);
+    AgeHarvest sparse = { .select = some };
+
+    make_young(b, AGE_TABLE_ENTRIES, 1);
+    pass_pieces(b, dirty, b->pages);
+    print_row("idle-dirty", pass_pieces(b, dirty, b->pages) / 1000);
+    pass_pieces(b, clear, PIECE);
+    print_row("idle-pieces", pass_pieces(b, clear, PIECE) / b->pages * PIECE);
+    for (uint64_t i = 0; i < b->pages; i += AGE_TABLE_ENTRIES) {
+        some[i / 64] |= 1;
+    }
+    pass_pieces(b, sparse, b->pages);
+    print_row("idle-sparse", pass_pieces(b, sparse, b->pages) / 1000);
+    /* For what comes next */
+    pass_pieces(b, clear, b->pages);
 }
 
 /* Of a thousand pages @permille are young, as far apart as can be. */
@@ -217,6 +260,7 @@ int main(int argc, char **argv)
     bench_init(&b, &age_format_ept, gib * GIB);
     for (unsigned i = 0; i < runs; i++) {
         bench_passes(&b);
+        bench_idle(&b);
         bench_spread(&b);
         bench_limits(&b);
     }
