@@ -9,12 +9,10 @@
 #include "accel/age/pt/harvest.h"
 #include "order-table.h"
 
-void order_table_setup(void *opaque)
+void order_table_init(OrderTable *s)
 {
-    OrderTable *s = opaque;
-    const AgeFormat *fmt = &age_format_stage2;
+    const AgeFormat *fmt = s->fmt ? s->fmt : &age_format_stage2;
     AgeGeometry geo;
-    int top;
 
     s->set = s->cleared = 0;
     s->found = false;
@@ -22,10 +20,20 @@ void order_table_setup(void *opaque)
     age_pt_init(&s->pt, fmt, &geo, s->leaf);
     map_gpa(&s->pt, 0, s->leaf);
     age_pt_walk(&s->pt, 0, &s->path);
+}
+
+void order_table_setup(void *opaque)
+{
+    OrderTable *s = opaque;
+    uint64_t accessed;
+    int top;
+
+    order_table_init(s);
+    accessed = s->pt.fmt->accessed;
     top = s->pt.geo.root_height;
     for (int h = s->leaf; h <= top; h++) {
         if (s->young & (1u << h)) {
-            *s->path.entry[h] |= fmt->accessed;
+            *s->path.entry[h] |= accessed;
             s->set += h == s->leaf;
         }
         weak_watch(s->path.entry[h], 8);
@@ -40,6 +48,7 @@ bool order_table_harvest(OrderTable *s, bool clear)
     g_autofree unsigned long *young = g_new0(unsigned long, words);
     AgeHarvest h = {
         .lsb_gfn = pages - 1,
+        .dirty = s->dirty,
         .select = clear ? NULL : no_bits,
         .young = young,
     };

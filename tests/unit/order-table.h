@@ -19,18 +19,22 @@ typedef unsigned Heights;
 /**
  * OrderTable: a small table, and what the players did to it
  *
+ * @fmt: its format; NULL for stage 2
  * @gpa_bits: stage 2 with 30 bits has two levels, with 39 bits three
  * @leaf: height of the only leaf
  * @young: which entries on the way are young at first
+ * @dirty: for harvests: of dirty flags
  * @path: the way to the leaf, as a walker remembers it
  * @set, @cleared: leaves that walkers made young and harvesters old
  * @found: what a player noticed
  * @published: the frame that should be mapped, in the unit of the leaf
  */
 typedef struct OrderTable {
+    const AgeFormat *fmt;
     unsigned gpa_bits;
     int leaf;
     Heights young;
+    bool dirty;
     AgePageTable pt;
     AgePath path;
     unsigned set;
@@ -38,6 +42,9 @@ typedef struct OrderTable {
     bool found;
     uint64_t published;
 } OrderTable;
+
+/* Set up the table: all is old. */
+void order_table_init(OrderTable *s);
 
 /* Set up the table and the flags; watch the entries on the way. */
 void order_table_setup(void *opaque);

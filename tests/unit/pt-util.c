@@ -272,6 +272,31 @@ TreeCount tree_count(const AgePageTable *pt)
     return c;
 }
 
+static void check_leaf_summaries(uint64_t *ptr, int height, uint64_t gpa,
+                                 const AgeDecoded *d, void *opaque)
+{
+    const AgePageTable *pt = opaque;
+    AgePath path;
+
+    if (!d->leaf) {
+        return;
+    }
+    age_pt_walk(pt, gpa, &path);
+    for (int h = height; h < pt->geo.root_height; h++) {
+        const uint64_t *entry = path.entry[h];
+
+        g_assert_false(d->accessed &&
+                       age_summary_is_none(age_summary_of(entry, false)));
+        g_assert_false(d->dirty && pt->fmt->dirty &&
+                       age_summary_is_none(age_summary_of(entry, true)));
+    }
+}
+
+void check_summaries(const AgePageTable *pt)
+{
+    tree_visit(pt, check_leaf_summaries, (void *)pt);
+}
+
 void check_tables(const AgePageTable *pt)
 {
     TreeCount c = tree_count(pt);

@@ -13,6 +13,7 @@
 #include "accel/age/pt/harvest.h"
 #include "accel/age/pt/ptable.h"
 #include "accel/age/pt/reaper.h"
+#include "accel/age/pt/summary.h"
 
 /**
  * Gate: holds the reaper up, for as long as it is closed
@@ -126,6 +127,12 @@ typedef struct TreeCount {
 } TreeCount;
 
 TreeCount tree_count(const AgePageTable *pt);
+
+/*
+ * Check that no table on the way to a young leaf, or a dirty one, has a word
+ * which says that there is none.  No walker may be on its way.
+ */
+void check_summaries(const AgePageTable *pt);
 
 /* Check AgePageTable.tables against the tree; settle() comes first. */
 void check_tables(const AgePageTable *pt);

@@ -221,9 +221,10 @@ static void test_parent_rule(const Shape *shape)
     }
     harvest(f, 512, 1024);
     g_assert_false(accessed_at(&f->pt, BLOCK, 1));
-    g_assert_cmpuint(f->h.skipped, ==, 0);
+    /* Where parents have no flag, the word of the table tells already. */
+    g_assert_cmpuint(f->h.skipped, ==, !haft);
     harvest(f, 512, 1024);
-    g_assert_cmpuint(f->h.skipped, ==, haft);
+    g_assert_cmpuint(f->h.skipped, ==, 1);
     fixture_free(f);
 }
 
@@ -248,10 +249,10 @@ static void test_grandparent_rule(const Shape *shape)
     g_assert_false(accessed_at(&f->pt, GIB + 9 * BLOCK, 1));
     f->select[1000] = ~0UL;
     harvest(f, pages, 2 * pages);
-    g_assert_cmpuint(f->h.skipped, ==, haft ? 2 : 0);
+    g_assert_cmpuint(f->h.skipped, ==, haft ? 2 : 1);
     g_assert_false(accessed_at(&f->pt, GIB, 2));
     harvest(f, pages, 2 * pages);
-    g_assert_cmpuint(f->h.skipped, ==, haft ? 1 : 0);
+    g_assert_cmpuint(f->h.skipped, ==, 1);
     fixture_free(f);
 }
 

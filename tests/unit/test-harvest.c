@@ -260,6 +260,17 @@ static bool asked_to_clear(const Request *r, uint64_t gfn, uint64_t n)
     return true;
 }
 
+/*
+ * Does the word of this table say that nothing in it is young?  Whether it may
+ * say so is what the bitmaps show.
+ */
+static bool says_none(const AgeDecoded *d)
+{
+    const uint64_t *table = (uint64_t *)(uintptr_t)d->address;
+
+    return age_summary_is_none(age_summary_of(table, false));
+}
+
 static void expect_table(uint64_t *ptr, int height, uint64_t gpa,
                          const AgeDecoded *d, void *opaque)
 {
@@ -275,12 +286,14 @@ static void expect_table(uint64_t *ptr, int height, uint64_t gpa,
     met = gfn < r->end && gfn + n > r->start &&
           (top || r->reached[height + 1]);
     r->reached[height] = met;
-    if (met && r->pt->fmt->table_accessed) {
-        if (!accessed) {
+    if (met) {
+        bool haft = r->pt->fmt->table_accessed;
+
+        if (haft && accessed && asked_to_clear(r, gfn, n)) {
+            accessed = false;
+        } else if ((haft && !accessed) || says_none(d)) {
             r->reached[height] = false;
             r->skipped++;
-        } else if (asked_to_clear(r, gfn, n)) {
-            accessed = false;
         }
     }
     g_byte_array_append(r->tables, &accessed, 1);
@@ -330,6 +343,7 @@ static void check_request(Model *m)
     g_assert_cmpuint(r.h.skipped, ==, r.skipped);
     tree_visit(&m->pt, check_table, &r);
     check_young(m);
+    check_summaries(&m->pt);
     m->cleared += r.cleared;
 
     /* Once more: nothing is left of what was selected. */

@@ -2,10 +2,12 @@
  * Threads in lockstep: the order of child and parent
  *
  * A walker sets the leaf and then its parents; a harvester clears a parent
- * and then looks below.  Both meet at one page, round after round, from
- * whatever state the flags of the parents may be in.  Whoever comes first,
- * the access is reported or the leaf is still young, never both or neither;
- * and a young leaf is never left below an old parent.
+ * and then looks below.  Likewise with the words of tables, which are all there
+ * is for dirty flags, and for a harvest of less than a table.  Both meet at one
+ * page, round after round, from whatever state flags and words may be in.
+ * Whoever comes first, the access is reported or the leaf is still young, never
+ * both or neither; and a young leaf is never left below an old parent, nor in a
+ * table whose word says that there is none.
  *
  * test-order.c goes through the interleavings one by one; this test meets
  * those that the machine at hand really has.
@@ -39,6 +41,8 @@ typedef struct Player {
  *
  * @pt, @gpa: the table, and the one page that is in it
  * @players: how many walkers play
+ * @dirty: they store, and dirty flags are harvested
+ * @part: harvests are of less than a table
  * @round: number of the round that may begin
  * @done: how many walkers are done with it
  * @wait: about how long the harvester waits, to meet the walkers midway
@@ -48,6 +52,8 @@ typedef struct Litmus {
     uint64_t gpa;
     Player player[WALKERS];
     unsigned players;
+    bool dirty;
+    bool part;
     unsigned round;
     unsigned done;
     unsigned wait;
@@ -72,16 +78,21 @@ static void dawdle(GRand *rand, unsigned *var, unsigned max)
     }
 }
 
-/* Test and clear the page's table; was it young? */
+/* Test and clear the page's table, or a part of it; was it young? */
 static bool harvest(Litmus *l)
 {
     unsigned long young[8] = {};
-    uint64_t first = l->gpa / PAGE & -512ULL;
-    uint64_t bit = 511 - l->gpa / PAGE % 512;
-    AgeHarvest h = { .lsb_gfn = first + 511, .young = young };
+    uint64_t pages = l->part ? 64 : 512;
+    uint64_t first = l->gpa / PAGE & -pages;
+    uint64_t bit = first + pages - 1 - l->gpa / PAGE;
+    AgeHarvest h = {
+        .lsb_gfn = first + pages - 1,
+        .dirty = l->dirty,
+        .young = young,
+    };
 
     reader_lock();
-    age_pt_harvest(&l->pt, first * PAGE, (first + 512) * PAGE, &h);
+    age_pt_harvest(&l->pt, first * PAGE, (first + pages) * PAGE, &h);
     reader_unlock();
     g_assert_cmpuint(h.cleared, ==, (young[bit / 64] >> (bit % 64)) & 1);
     return h.cleared;
@@ -94,13 +105,16 @@ static void *player(void *opaque)
 
     reader_register();
     for (unsigned round = 1; ; round++) {
+        AgeMarked m;
+
         await(&l->round, round);
         if (qatomic_read(&l->stop)) {
             break;
         }
         dawdle(p->rand, &l->round, 256);
         reader_lock();
-        p->set = touch_gpa(&l->pt, l->gpa, false).accessed;
+        m = touch_gpa(&l->pt, l->gpa, l->dirty);
+        p->set = l->dirty ? m.dirty : m.accessed;
         reader_unlock();
         /* This walk is over, so the page must be found. */
         p->found = p->harvests && harvest(l);
@@ -110,7 +124,7 @@ static void *player(void *opaque)
     return NULL;
 }
 
-/* The leaf is old; its parents are one or the other. */
+/* The leaf is old; its parents, and the words, are one or the other. */
 static void set_scene(Litmus *l)
 {
     uint64_t flag = l->pt.fmt->table_accessed;
@@ -118,7 +132,11 @@ static void set_scene(Litmus *l)
     AgePath path;
 
     age_pt_walk(&l->pt, l->gpa, &path);
-    *path.entry[0] = age_leaf_make_old(l->pt.fmt, *path.entry[0]);
+    *path.entry[0] = age_leaf_make_harvested(l->pt.fmt, *path.entry[0],
+                                             l->dirty);
+    if (rnd_below(2)) {
+        harvest(l);
+    }
     for (int h = 1; h <= l->pt.geo.root_height; h++) {
         *path.entry[h] &= ~flag;
         *path.entry[h] |= (parents >> h) & 1 ? flag : 0;
@@ -129,9 +147,11 @@ static bool leaf_young(Litmus *l)
 {
     uint64_t flag = l->pt.fmt->table_accessed;
     AgePath path;
-    bool young = age_pt_walk(&l->pt, l->gpa, &path) & l->pt.fmt->accessed;
+    bool young = age_pt_walk(&l->pt, l->gpa, &path) &
+                 age_leaf_flag(l->pt.fmt, l->dirty);
 
-    for (int h = 1; young && h <= l->pt.geo.root_height; h++) {
+    check_summaries(&l->pt);
+    for (int h = 1; young && !l->dirty && h <= l->pt.geo.root_height; h++) {
         g_assert_cmphex(*path.entry[h] & flag, ==, flag);
     }
     return young;
@@ -192,12 +212,15 @@ static void stop_players(Litmus *l)
     }
 }
 
-static void run_litmus(const Shape *shape, unsigned players)
+static void run_litmus(const Shape *shape, unsigned players, bool dirty,
+                       bool part)
 {
     int64_t end = g_get_monotonic_time() + RUN_US;
     GRand *rand = g_rand_new_with_seed(g_test_rand_int());
     Litmus l = {
         .players = players,
+        .dirty = dirty,
+        .part = part,
         .gpa = rnd_below(64) * PAGE,
         .wait = 256,
     };
@@ -219,7 +242,7 @@ static void run_litmus(const Shape *shape, unsigned players)
 
 static void test_one_walker(const Shape *shape)
 {
-    run_litmus(shape, 1);
+    run_litmus(shape, 1, false, false);
 }
 
 /*
@@ -229,7 +252,21 @@ static void test_one_walker(const Shape *shape)
  */
 static void test_two_walkers(const Shape *shape)
 {
-    run_litmus(shape, 2);
+    run_litmus(shape, 2, false, false);
+}
+
+static void test_part(const Shape *shape)
+{
+    run_litmus(shape, 2, false, true);
+}
+
+static void test_dirty(const Shape *shape)
+{
+    if (!shape->fmt->dirty) {
+        g_test_skip("no dirty flags");
+        return;
+    }
+    run_litmus(shape, 2, true, g_test_rand_bit());
 }
 
 int main(int argc, char **argv)
@@ -240,6 +277,8 @@ int main(int argc, char **argv)
     reader_register();
     shape_add_tests("/age/litmus/one-walker", test_one_walker);
     shape_add_tests("/age/litmus/two-walkers", test_two_walkers);
+    shape_add_tests("/age/litmus/part", test_part);
+    shape_add_tests("/age/litmus/dirty", test_dirty);
     ret = g_test_run();
     reader_unregister();
     return ret;

@@ -17,6 +17,8 @@
 /* All happens in these 24 MiB, 4 of them on the far side of 2 GiB. */
 #define WINDOW      (2 * GIB - 10 * BLOCK)
 #define WINDOW_END  (2 * GIB + 2 * BLOCK)
+#define WINDOW_PAGES    ((WINDOW_END - WINDOW) / PAGE)
+#define WINDOW_WORDS    (WINDOW_PAGES / 64)
 
 typedef struct ModelLeaf {
     uint64_t gpa;
@@ -31,8 +33,10 @@ typedef struct Model {
     AgePageTable pt;
     GHashTable *leaves;
     uint64_t set;
+    uint64_t cleared;
     uint64_t zapped;
     uint64_t inherited;
+    uint64_t skipped;
 } Model;
 
 static uint64_t leaf_size(int height)
@@ -200,6 +204,107 @@ static void do_zap(Model *m)
     g_assert_cmpuint(age_pt_read_seq(&m->pt), !=, seq);
 }
 
+/**
+ * Request: a harvest, and what the model says of it
+ *
+ * @start, @end: frames
+ * @h: what is passed
+ * @select: its bitmap, if it has one, and @young its answer
+ * @want: what the answer should be
+ * @cleared: leaves that should turn old, or clean
+ */
+typedef struct Request {
+    uint64_t start;
+    uint64_t end;
+    AgeHarvest h;
+    unsigned long select[WINDOW_WORDS];
+    unsigned long young[WINDOW_WORDS];
+    unsigned long want[WINDOW_WORDS];
+    uint64_t cleared;
+} Request;
+
+/* Ranges are as often a whole table as a piece of one. */
+static void request_init(Request *r)
+{
+    uint64_t pages = rnd_below(2) ? 512 : 1 + rnd_below(WINDOW_PAGES);
+    unsigned chosen = rnd_below(40);
+
+    *r = (Request) {
+        .start = random_gpa() / PAGE,
+        .h = { .dirty = rnd_below(2), .test_only = rnd_below(3) == 0 },
+    };
+    r->start = pages == 512 ? r->start & -512ULL : r->start;
+    r->end = MIN(r->start + pages, WINDOW_END / PAGE);
+    r->h.lsb_gfn = r->end - 1;
+    r->h.young = r->young;
+    if (rnd_below(2)) {
+        r->h.select = r->select;
+        for (unsigned i = 0; i < chosen; i++) {
+            uint64_t bit = rnd_below(r->end - r->start);
+
+            r->select[bit / 64] |= 1UL << (bit % 64);
+        }
+    }
+}
+
+static bool request_selects(const Request *r, uint64_t bit)
+{
+    return r->h.select ? (r->select[bit / 64] >> (bit % 64)) & 1
+                       : !r->h.test_only;
+}
+
+/* Leaves are cleared once all pages were looked at: a block has many. */
+static void model_clear(Model *m, Request *r, ModelLeaf *leaf)
+{
+    r->cleared++;
+    if (r->h.dirty) {
+        leaf->dirty = false;
+        return;
+    }
+    m->cleared++;
+    leaf->accessed = false;
+    /* Without hardware flags, aging takes W away. */
+    leaf->dirty &= !m->pt.fmt->track;
+}
+
+static void model_harvest(Model *m, Request *r)
+{
+    g_autoptr(GHashTable) clear = g_hash_table_new(NULL, NULL);
+    GHashTableIter iter;
+    void *leaf;
+
+    for (uint64_t gfn = r->start; gfn < r->end; gfn++) {
+        uint64_t bit = r->h.lsb_gfn - gfn;
+        ModelLeaf *at = model_find(m, gfn * PAGE);
+
+        if (!at || !(r->h.dirty ? at->dirty && m->pt.fmt->dirty
+                                : at->accessed)) {
+            continue;
+        }
+        r->want[bit / 64] |= 1UL << (bit % 64);
+        if (request_selects(r, bit)) {
+            g_hash_table_add(clear, at);
+        }
+    }
+    g_hash_table_iter_init(&iter, clear);
+    while (g_hash_table_iter_next(&iter, &leaf, NULL)) {
+        model_clear(m, r, leaf);
+    }
+}
+
+/* A table that was passed over, though something in it is young, is seen. */
+static void do_harvest(Model *m)
+{
+    g_autofree Request *r = g_new(Request, 1);
+
+    request_init(r);
+    model_harvest(m, r);
+    reader_harvest(&m->pt, r->start * PAGE, r->end * PAGE, &r->h);
+    g_assert_cmpmem(r->young, sizeof(r->young), r->want, sizeof(r->want));
+    g_assert_cmpuint(r->h.cleared, ==, r->cleared);
+    m->skipped += r->h.skipped;
+}
+
 static void check_leaf(uint64_t *ptr, int height, uint64_t gpa,
                        const AgeDecoded *d, void *opaque)
 {
@@ -228,7 +333,9 @@ static void check_all(Model *m)
     tree_visit(&m->pt, check_leaf, m);
     g_assert_cmpuint(c.leaves, ==, g_hash_table_size(m->leaves));
     g_assert_cmpuint(m->pt.inherited, ==, m->inherited);
-    g_assert_cmpuint(m->set + m->inherited, ==, c.young + m->zapped);
+    g_assert_cmpuint(m->set + m->inherited, ==,
+                     c.young + m->zapped + m->cleared);
+    check_summaries(&m->pt);
 }
 
 static void test_random(const Shape *shape)
@@ -242,10 +349,12 @@ static void test_random(const Shape *shape)
     for (unsigned i = 0; i < 3000; i++) {
         unsigned what = rnd_below(100);
 
-        if (what < 55) {
+        if (what < 45) {
             do_map(&m);
-        } else if (what < 90) {
+        } else if (what < 75) {
             do_mark(&m);
+        } else if (what < 92) {
+            do_harvest(&m);
         } else {
             do_zap(&m);
         }
@@ -253,6 +362,8 @@ static void test_random(const Shape *shape)
             check_all(&m);
         }
     }
+    /* Else the harvests had nothing to be wrong about. */
+    g_assert_cmpuint(m.skipped, >, 0);
     settle();
     g_assert_cmpuint(m.pt.zapped, ==, m.zapped);
     check_tables(&m.pt);

@@ -18,6 +18,7 @@ typedef struct Thread Thread;
 /* A place that is watched, and all values it has had: since when, by whom */
 typedef struct Place {
     void *p;
+    uint64_t bits;
     unsigned n;
     uint64_t value[MAX_VALUES];
     unsigned time[MAX_VALUES];
@@ -107,9 +108,15 @@ static void raw_store(void *p, size_t size, uint64_t value)
 
 void weak_watch(void *p, size_t size)
 {
+    weak_watch_bits(p, size, ~0ULL);
+}
+
+void weak_watch_bits(void *p, size_t size, uint64_t bits)
+{
     g_assert_cmpuint(n_places, <, MAX_PLACES);
     places[n_places++] = (Place) {
         .p = p,
+        .bits = bits,
         .n = 1,
         .value = { raw_load(p, size) },
     };
@@ -213,6 +220,8 @@ uint64_t weak_cmpxchg(void *p, size_t size, uint64_t old, uint64_t value)
         }
         return was;
     }
+    old &= place->bits;
+    value &= place->bits;
     for (i = oldest(place); i < place->n; i++) {
         if (place->value[i] != old || i == place->n - 1) {
             can[n++] = i;

@@ -51,6 +51,9 @@ typedef struct WeakScene {
 /* Watch the place at @p, of @size 4 or 8. */
 void weak_watch(void *p, size_t size);
 
+/* Likewise, but all that a cmpxchg can store there, or see, are @bits of it. */
+void weak_watch_bits(void *p, size_t size, uint64_t bits);
+
 /**
  * weak_explore: play a scene in all ways
  * @scene: the scene

@@ -118,26 +118,6 @@ static uint64_t map_wanted(AgeAddressSpace *space, hwaddr gpa, AgePath *path,
 }
 
 /*
- * Has the walk nothing to set?  @leaf, at the end of @path, was read before
- * the parents are, which is all that age_pt_mark() would see to.
- */
-static bool nothing_to_set(const AgePageTable *pt, const AgeFormat *fmt,
-                           const AgePath *path, uint64_t leaf, bool write)
-{
-    if (age_leaf_make_young(fmt, leaf, write) != leaf) {
-        return false;
-    }
-    for (int h = path->height + 1; h <= pt->geo.root_height; h++) {
-        /* Load the child before the parent, as in age_pt_mark(). */
-        smp_rmb();
-        if (~qatomic_read(path->entry[h]) & fmt->table_accessed) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/*
  * Is there anything for the hypervisor to do: a leaf to map, a store that the
  * leaf denies, or a leaf to make young that no hardware makes young?
  */
@@ -229,7 +209,7 @@ static AgeMarked walk(AgeWalkStats *stats, AgeAddressSpace *space,
     const AgePageTable *pt = &space->pt;
     uint64_t leaf = age_pt_walk(pt, gpa, path);
 
-    if (nothing_to_set(pt, age_pt_format(pt), path, leaf, write)) {
+    if (age_pt_is_marked(pt, path, leaf, write)) {
         return (AgeMarked) { .result = AGE_MARK_DONE, .leaf = leaf };
     }
     return walk_slow(stats, space, path, leaf, gpa, write);

@@ -10,6 +10,7 @@
 #include "contract.h"
 #include "harvest.h"
 #include "pair.h"
+#include "summary.h"
 
 /* A range of frames: of the table at hand, those to harvest */
 typedef struct Frames {
@@ -147,8 +148,11 @@ static uint64_t clear_flags(const AgeFormat *fmt, uint64_t *entry, unsigned n,
     return cleared;
 }
 
-/* @n page entries, for the frames before @end_gfn: one word of the bitmaps */
-static void harvest_word(const AgeFormat *fmt, AgeHarvest *h, uint64_t *entry,
+/*
+ * @n page entries, for the frames before @end_gfn: one word of the bitmaps.
+ * Returns whether none of them is young any more.
+ */
+static bool harvest_word(const AgeFormat *fmt, AgeHarvest *h, uint64_t *entry,
                          unsigned n, uint64_t end_gfn)
 {
     uint64_t pos = bit_offset(h, end_gfn);
@@ -156,32 +160,39 @@ static void harvest_word(const AgeFormat *fmt, AgeHarvest *h, uint64_t *entry,
     uint64_t select, cleared;
 
     if (!young) {
-        return;
+        return true;
     }
     select = selected_bits(h, pos, n);
     cleared = clear_flags(fmt, entry, n, young & select, h->dirty);
     h->cleared += __builtin_popcountll(cleared);
     report_young(h, pos, n, (young & ~select) | cleared);
+    return cleared == young;
 }
 
-/* A table of pages: its frames @s, of which the first is entry @index */
-static void harvest_pages(const AgeFormat *fmt, AgeHarvest *h,
+/*
+ * A table of pages: its frames @s, of which the first is entry @index.  Returns
+ * whether none of them is young any more.
+ */
+static bool harvest_pages(const AgeFormat *fmt, AgeHarvest *h,
                           uint64_t *table, unsigned index, Frames s)
 {
+    bool none = true;
+
     while (s.start < s.end) {
         unsigned to_word_end = AGE_WORD_BITS - index % AGE_WORD_BITS;
         unsigned n = MIN(to_word_end, s.end - s.start);
 
-        harvest_word(fmt, h, &table[index], n, s.start + n);
+        none &= harvest_word(fmt, h, &table[index], n, s.start + n);
         index += n;
         s.start += n;
     }
+    return none;
 }
 
 /*
  * Clear a block's flag.  A cmpxchg, as the block may be split meanwhile: an
- * atomic AND might then clear the flag of a table.  Updates @entry if it is
- * not what stands there any more.
+ * atomic AND might then clear the flag of a table.  Sets @entry to what stands
+ * there then.
  */
 static bool clear_block(const AgeFormat *fmt, uint64_t *ptr, uint64_t *entry,
                         bool dirty)
@@ -190,7 +201,7 @@ static bool clear_block(const AgeFormat *fmt, uint64_t *ptr, uint64_t *entry,
     uint64_t seen = qatomic_cmpxchg(ptr, *entry, harvested);
     bool cleared = seen == *entry;
 
-    *entry = seen;
+    *entry = cleared ? harvested : seen;
     return cleared;
 }
 
@@ -217,76 +228,173 @@ static bool harvest_block(const AgeFormat *fmt, AgeHarvest *h, uint64_t *ptr,
     return true;
 }
 
+/* Are the frames @s all that an entry at @height covers? */
+static bool covers_entry(int height, Frames s)
+{
+    return s.end - s.start == frames_per_entry(height);
+}
+
 /*
- * May the table behind @entry be skipped, as nothing in it is young?  If all
- * that it covers is about to be cleared, makes the entry itself old.  Parents
- * have no dirty flag.
+ * May the table behind @entry be skipped, as nothing in it is young?  Its
+ * parent's flag says so, or its word.  If all that it covers is about to be
+ * cleared, it is the parent's flag alone, which is made old here, as are those
+ * below, level by level.  Parents have no dirty flag.
  */
 static bool skip_table(const AgeFormat *fmt, AgeHarvest *h, uint64_t *ptr,
                        uint64_t entry, int height, Frames s)
 {
-    uint64_t accessed = fmt->table_accessed;
+    uint64_t accessed = h->dirty ? 0 : fmt->table_accessed;
+    bool none;
 
-    if (!accessed || h->dirty) {
-        return false;
-    }
-    if (!(entry & accessed)) {
+    if (accessed & ~entry) {
         h->skipped++;
         return true;
     }
-    if (s.end - s.start == frames_per_entry(height) && all_selected(h, s)) {
+    if (accessed && covers_entry(height, s) && all_selected(h, s)) {
         /* If it fails, it was zapped or is old already: nothing is lost. */
         qatomic_cmpxchg(ptr, entry, entry & ~accessed);
         /* Pairs with order_child_before_parent(). */
         smp_mb__after_rmw();
+        return false;
     }
-    return false;
+    none = age_summary_is_none(age_summary_of(age_entry_table(fmt, entry),
+                                              h->dirty));
+    h->skipped += none;
+    return none;
 }
 
-static void harvest_table(const AgeFormat *fmt, AgeHarvest *h,
+/* Is none of a table's pages young? */
+static bool no_page_young(const uint64_t *table, uint64_t flag)
+{
+    for (unsigned i = 0; i < AGE_TABLE_ENTRIES; i += AGE_WORD_BITS) {
+        uint64_t any = 0;
+
+        for (unsigned k = 0; k < AGE_WORD_BITS; k++) {
+            any |= qatomic_read(&table[i + k]);
+        }
+        if (any & flag) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* Is this entry above height 0 no young block, nor a table with any young? */
+static bool entry_is_old(const AgeFormat *fmt, const uint64_t *ptr, int height,
+                         bool dirty)
+{
+    /* Pairs with the cmpxchg that hooked the table in: its word is new, too. */
+    uint64_t entry = qatomic_load_acquire(ptr);
+
+    if (!age_entry_is_present(fmt, entry)) {
+        return true;
+    }
+    if (age_entry_is_leaf(fmt, entry, height)) {
+        return !(entry & age_leaf_flag(fmt, dirty));
+    }
+    return age_summary_is_none(age_summary_of(age_entry_table(fmt, entry),
+                                              dirty));
+}
+
+static bool table_is_old(const AgeFormat *fmt, const uint64_t *table,
+                         int height, bool dirty)
+{
+    if (height == 0) {
+        return no_page_young(table, age_leaf_flag(fmt, dirty));
+    }
+    for (unsigned i = 0; i < AGE_TABLE_ENTRIES; i++) {
+        if (!entry_is_old(fmt, &table[i], height, dirty)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/*
+ * Nothing young was left in what was harvested of a table.  If that holds for
+ * all of it, have its word say so.  Changes no entry, and looks at all of them
+ * again, as the word must be set first: see harvest.h.
+ */
+static void summarize_table(const AgeFormat *fmt, uint64_t *table, int height,
+                            bool dirty)
+{
+    uint64_t *word = age_summary_of(table, dirty);
+    uint64_t mine;
+
+    if (!age_summary_is_none(word) && age_summary_begin(word, &mine)) {
+        age_summary_end(word, mine, table_is_old(fmt, table, height, dirty));
+    }
+}
+
+static bool harvest_table(const AgeFormat *fmt, AgeHarvest *h,
                           uint64_t *table, unsigned index, int height,
                           Frames s);
 
-/* One entry above height 0, of which the frames @s are in the range */
-static void harvest_entry(const AgeFormat *fmt, AgeHarvest *h, uint64_t *ptr,
+/*
+ * The table at @height that @entry points to, of which the frames @s are in the
+ * range.  To look at the rest of its entries as well takes no longer than to
+ * look at a table of pages, but one of tables may have a lot in it: that is
+ * done only if all of it was looked at anyway.  Returns whether nothing in the
+ * range is young any more.
+ */
+static bool harvest_below(const AgeFormat *fmt, AgeHarvest *h, uint64_t entry,
+                          int height, Frames s)
+{
+    uint64_t *table = age_entry_table(fmt, entry);
+    unsigned index = (s.start >> (height * AGE_LEVEL_SHIFT)) &
+                     (AGE_TABLE_ENTRIES - 1);
+    bool none = harvest_table(fmt, h, table, index, height, s);
+
+    if (none && (height == 0 || covers_entry(height + 1, s))) {
+        summarize_table(fmt, table, height, h->dirty);
+    }
+    return none;
+}
+
+/*
+ * One entry above height 0, of which the frames @s are in the range.  Returns
+ * whether nothing of them is young any more.
+ */
+static bool harvest_entry(const AgeFormat *fmt, AgeHarvest *h, uint64_t *ptr,
                           int height, Frames s)
 {
     /* Pairs with the cmpxchg that hooked the table in. */
     uint64_t entry = qatomic_load_acquire(ptr);
-    unsigned index;
 
     if (age_entry_is_present(fmt, entry) &&
         age_entry_is_leaf(fmt, entry, height) &&
         harvest_block(fmt, h, ptr, &entry, height, s)) {
-        return;
+        return !(entry & age_leaf_flag(fmt, h->dirty));
     }
     if (!age_entry_is_present(fmt, entry) ||
         skip_table(fmt, h, ptr, entry, height, s)) {
-        return;
+        return true;
     }
-    index = (s.start >> ((height - 1) * AGE_LEVEL_SHIFT)) &
-            (AGE_TABLE_ENTRIES - 1);
-    harvest_table(fmt, h, age_entry_table(fmt, entry), index, height - 1, s);
+    return harvest_below(fmt, h, entry, height - 1, s);
 }
 
-/* The frames @s of a table, of which the first is below entry @index */
-static void harvest_table(const AgeFormat *fmt, AgeHarvest *h,
+/*
+ * The frames @s of a table, of which the first is below entry @index.  Returns
+ * whether nothing of them is young any more.
+ */
+static bool harvest_table(const AgeFormat *fmt, AgeHarvest *h,
                           uint64_t *table, unsigned index, int height,
                           Frames s)
 {
     uint64_t frames = frames_per_entry(height);
+    bool none = true;
 
     if (height == 0) {
-        harvest_pages(fmt, h, table, index, s);
-        return;
+        return harvest_pages(fmt, h, table, index, s);
     }
     while (s.start < s.end) {
         uint64_t next = (s.start | (frames - 1)) + 1;
         Frames part = { s.start, MIN(next, s.end) };
 
-        harvest_entry(fmt, h, &table[index++], height, part);
+        none &= harvest_entry(fmt, h, &table[index++], height, part);
         s.start = part.end;
     }
+    return none;
 }
 
 void age_pt_harvest(AgePageTable *pt, uint64_t start, uint64_t end,

@@ -57,13 +57,20 @@ typedef struct AgeHarvest {
  * bit of any of them is set.
  *
  * For accessed flags, those of the parents come first, from the top down: a
- * table whose parent is old is not looked into.  A parent is made old when all
- * that it covers is in the range and selected, *before* its children are looked
- * at.
+ * table whose parent is old is not looked into.  A parent that is come to is
+ * made old when all that it covers is in the range and selected, *before* its
+ * children are looked at.
  * Walkers go the other way round, see age_pt_mark(); with a full barrier
  * between the two steps on both sides, a parent may be young with nothing
  * young below, but not old with something young below for longer than it
  * takes the walker to return.
+ *
+ * Where that does not help (dirty flags, a part of a table, a format without
+ * such flags), it is the word of a table that tells whether to look into it,
+ * see summary.h.  When a harvest has left nothing young in what it looked at of
+ * a table, the word is set to SCANNING, and all of the table is looked at after
+ * a full barrier.  If nothing is young, the word is set to NONE, unless it
+ * changed meanwhile.  A table of tables counts as old if its word is NONE.
  *
  * Context: RCU read-side critical section; takes no lock and does not wait.
  */

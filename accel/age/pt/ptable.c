@@ -9,7 +9,7 @@
 #include "qemu/rcu.h"
 #include "contract.h"
 #include "ptable.h"
-#include "table-pool.h"
+#include "summary.h"
 
 /*
  * The root may be several tables wide, so its index is not cut to nine bits:
@@ -215,11 +215,12 @@ static uint64_t set_flags(const AgeFormat *fmt, uint64_t *ptr, int height,
 }
 
 /*
- * Pairs with the barrier in skip_table(), which comes between clearing a parent
- * and looking at its children: either the harvester sees the child
- * young, or we see the parent old and make it young again.  A child that was
- * young before we came needs less: as it was read before its parent is, the
- * harvester that clears the parent after our read finds the child young.
+ * Pairs with the barriers in skip_table() and age_summary_begin(), which come
+ * between clearing a parent, or the word of a table, and looking at what is
+ * below: either the harvester sees the child young, or we see the parent old
+ * and make it young again.  A child that was young before we came needs less:
+ * as it was read before its parent is, the harvester that clears the parent
+ * after our read finds the child young.
  */
 static void order_child_before_parent(uint64_t child_set)
 {
@@ -232,9 +233,60 @@ static void order_child_before_parent(uint64_t child_set)
     }
 }
 
+/*
+ * Mark the table that @entry is in, which is not the root.  Returns whether
+ * that changed anything.
+ */
+static bool mark_table(const uint64_t *entry, bool dirty)
+{
+    bool moved = age_summary_mark(age_summary_of(entry, false));
+
+    if (dirty) {
+        moved |= age_summary_mark(age_summary_of(entry, true));
+    }
+    return moved;
+}
+
+/*
+ * Must a store see to the dirty words?  A format without dirty state has no
+ * dirty leaves, so that its words need not tell of any.
+ */
+static bool marks_dirty(const AgeFormat *fmt, bool write)
+{
+    return write && fmt->dirty;
+}
+
+/* Is the table that @entry is in marked, which is not the root? */
+static bool table_is_marked(const uint64_t *entry, bool dirty)
+{
+    return age_summary_is_maybe(age_summary_of(entry, false)) &&
+           (!dirty || age_summary_is_maybe(age_summary_of(entry, true)));
+}
+
+bool age_pt_is_marked(const AgePageTable *pt, const AgePath *path,
+                      uint64_t leaf, bool write)
+{
+    const AgeFormat *fmt = age_pt_format(pt);
+    bool dirty = marks_dirty(fmt, write);
+
+    if (age_leaf_make_young(fmt, leaf, write) != leaf) {
+        return false;
+    }
+    for (int h = path->height + 1; h <= pt->geo.root_height; h++) {
+        /* As in age_pt_mark(), where nothing was set before */
+        smp_rmb();
+        if (!table_is_marked(path->entry[h - 1], dirty) ||
+            (~qatomic_read(path->entry[h]) & fmt->table_accessed)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 AgeMarked age_pt_mark(const AgePageTable *pt, const AgePath *path, bool write)
 {
     const AgeFormat *fmt = age_pt_format(pt);
+    bool dirty = marks_dirty(fmt, write);
     uint64_t leaf = 0, table, set, moved;
 
     age_debug_assert(age_in_rcu_read());
@@ -245,12 +297,15 @@ AgeMarked age_pt_mark(const AgePageTable *pt, const AgePath *path, bool write)
     }
     /*
      * The leaf may have been made young by another walker that has not come
-     * to its parents yet, so they are looked at even then.
+     * to its parents yet, so they are looked at even then.  The word of a
+     * table and the entry that points to it do not depend on each other: both
+     * come after what is below, and before what is above.
      */
     moved = set;
     for (int h = path->height + 1; h <= pt->geo.root_height; h++) {
         order_child_before_parent(moved);
-        moved = set_flags(fmt, path->entry[h], h, false, false, &table);
+        moved = mark_table(path->entry[h - 1], dirty);
+        moved |= set_flags(fmt, path->entry[h], h, false, false, &table);
     }
     return (AgeMarked) {
         .result = AGE_MARK_DONE,

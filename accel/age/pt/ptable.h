@@ -21,7 +21,7 @@
  *   zero by cmpxchg when it is installed, its accessed and dirty flags by
  *   cmpxchg when they are set, by an atomic AND (or cmpxchg) when they are
  *   cleared, to zero by cmpxchg when it is zapped, or by a store if it is a
- *   table.
+ *   table.  The words beside a table (summary.h) change by cmpxchg.
  * - One caller of age_pt_zap() at a time.
  *
  * A table that was unhooked is freed after a grace period, so whoever still
@@ -231,12 +231,28 @@ typedef struct AgeMarked {
  * @path: a walk that ended at a leaf
  * @write: set the leaf's dirty flag as well
  *
- * The leaf first, then its parents from the bottom up: see harvest.h for the
+ * The leaf first, then its parents from the bottom up, and with each of them
+ * the word of the table that it points to (summary.h): see harvest.h for the
  * other half of the ordering.
  *
  * Context: the RCU read-side critical section of the walk.
  */
 AgeMarked age_pt_mark(const AgePageTable *pt, const AgePath *path, bool write);
+
+/**
+ * age_pt_is_marked: would age_pt_mark() change nothing?
+ * @pt: the table
+ * @path: a walk
+ * @leaf: the entry at its end, as it was read just before this; 0 is not marked
+ * @write: see age_pt_mark()
+ *
+ * If it is marked, the walk is over: this has looked at all that age_pt_mark()
+ * would see to, in the same order.
+ *
+ * Context: the RCU read-side critical section of the walk.
+ */
+bool age_pt_is_marked(const AgePageTable *pt, const AgePath *path,
+                      uint64_t leaf, bool write);
 
 /**
  * age_pt_zap: remove every leaf in a range, and the tables only it needs

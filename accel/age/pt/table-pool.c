@@ -3,17 +3,18 @@
  *
  * A general allocator loses up to a page for each one it must align, which
  * would double the cost of the tables.  So tables come from chunks of many,
- * and a free table is kept on a list for the next one who wants it.
+ * and a free table is kept on a list for the next one who wants it.  The first
+ * page of a chunk is for the words beside the tables: all of a table's own page
+ * is entries.
  *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #include "qemu/osdep.h"
 #include "qemu/memalign.h"
-#include "format.h"
 #include "table-pool.h"
 
-#define CHUNK_TABLES    64
+G_STATIC_ASSERT(sizeof(AgeChunk) == AGE_CHUNK_SIZE);
 
 typedef struct FreeTable FreeTable;
 struct FreeTable {
@@ -37,17 +38,17 @@ static void pool_push(void *table)
 /* Called with pool.lock held. */
 static void pool_grow(void)
 {
-    uint8_t *chunk = qemu_memalign(AGE_PAGE_SIZE,
-                                   CHUNK_TABLES * AGE_PAGE_SIZE);
+    AgeChunk *chunk = qemu_memalign(AGE_CHUNK_SIZE, AGE_CHUNK_SIZE);
 
-    for (int i = CHUNK_TABLES - 1; i >= 0; i--) {
-        pool_push(chunk + i * AGE_PAGE_SIZE);
+    for (int i = G_N_ELEMENTS(chunk->table) - 1; i >= 0; i--) {
+        pool_push(chunk->table[i]);
     }
 }
 
 uint64_t *age_table_alloc(void)
 {
     FreeTable *f;
+    uint64_t *table, *words;
 
     g_mutex_lock(&pool.lock);
     if (!pool.first) {
@@ -57,7 +58,11 @@ uint64_t *age_table_alloc(void)
     pool.first = f->next;
     g_mutex_unlock(&pool.lock);
 
-    return memset(f, 0, AGE_PAGE_SIZE);
+    table = memset(f, 0, AGE_PAGE_SIZE);
+    words = age_table_words(table);
+    /* Nobody has a claim on them from before: see age_table_free(). */
+    words[0] = words[1] = 0;
+    return table;
 }
 
 void age_table_free(uint64_t *table)
