@@ -234,23 +234,38 @@ static bool covers_entry(int height, Frames s)
     return s.end - s.start == frames_per_entry(height);
 }
 
+/* The flag of a parent that tells of what @h harvests; dirty pages have none */
+static uint64_t parent_flag(const AgeFormat *fmt, const AgeHarvest *h)
+{
+    return h->dirty ? 0 : fmt->table_accessed;
+}
+
+/*
+ * Is the parent of a table to be made old, as all of the table is?  Then it is
+ * the parent's flag that the next harvest skips by, and not the word.
+ */
+static bool ages_parent(const AgeFormat *fmt, const AgeHarvest *h, int height,
+                        Frames s)
+{
+    return parent_flag(fmt, h) && covers_entry(height, s) && all_selected(h, s);
+}
+
 /*
  * May the table behind @entry be skipped, as nothing in it is young?  Its
- * parent's flag says so, or its word.  If all that it covers is about to be
- * cleared, it is the parent's flag alone, which is made old here, as are those
- * below, level by level.  Parents have no dirty flag.
+ * parent's flag says so, or its word.  If the parent is to be made old, that is
+ * done here, as it is with those below, level by level.
  */
 static bool skip_table(const AgeFormat *fmt, AgeHarvest *h, uint64_t *ptr,
-                       uint64_t entry, int height, Frames s)
+                       uint64_t entry, bool age_parent)
 {
-    uint64_t accessed = h->dirty ? 0 : fmt->table_accessed;
+    uint64_t accessed = parent_flag(fmt, h);
     bool none;
 
     if (accessed & ~entry) {
         h->skipped++;
         return true;
     }
-    if (accessed && covers_entry(height, s) && all_selected(h, s)) {
+    if (age_parent) {
         /* If it fails, it was zapped or is old already: nothing is lost. */
         qatomic_cmpxchg(ptr, entry, entry & ~accessed);
         /* Pairs with order_child_before_parent(). */
@@ -332,20 +347,20 @@ static bool harvest_table(const AgeFormat *fmt, AgeHarvest *h,
 
 /*
  * The table at @height that @entry points to, of which the frames @s are in the
- * range.  To look at the rest of its entries as well takes no longer than to
- * look at a table of pages, but one of tables may have a lot in it: that is
- * done only if all of it was looked at anyway.  Returns whether nothing in the
- * range is young any more.
+ * range.  To look at the rest of a table of pages takes hardly longer, but one
+ * of tables may have a lot in it: that is done only if all of it was looked at
+ * anyway.  Returns whether nothing in the range is young any more.
  */
 static bool harvest_below(const AgeFormat *fmt, AgeHarvest *h, uint64_t entry,
-                          int height, Frames s)
+                          int height, Frames s, bool aged_parent)
 {
     uint64_t *table = age_entry_table(fmt, entry);
     unsigned index = (s.start >> (height * AGE_LEVEL_SHIFT)) &
                      (AGE_TABLE_ENTRIES - 1);
     bool none = harvest_table(fmt, h, table, index, height, s);
 
-    if (none && (height == 0 || covers_entry(height + 1, s))) {
+    if (none && !aged_parent &&
+        (height == 0 || covers_entry(height + 1, s))) {
         summarize_table(fmt, table, height, h->dirty);
     }
     return none;
@@ -360,17 +375,19 @@ static bool harvest_entry(const AgeFormat *fmt, AgeHarvest *h, uint64_t *ptr,
 {
     /* Pairs with the cmpxchg that hooked the table in. */
     uint64_t entry = qatomic_load_acquire(ptr);
+    bool aged;
 
     if (age_entry_is_present(fmt, entry) &&
         age_entry_is_leaf(fmt, entry, height) &&
         harvest_block(fmt, h, ptr, &entry, height, s)) {
         return !(entry & age_leaf_flag(fmt, h->dirty));
     }
-    if (!age_entry_is_present(fmt, entry) ||
-        skip_table(fmt, h, ptr, entry, height, s)) {
+    if (!age_entry_is_present(fmt, entry)) {
         return true;
     }
-    return harvest_below(fmt, h, entry, height - 1, s);
+    aged = ages_parent(fmt, h, height, s);
+    return skip_table(fmt, h, ptr, entry, aged) ||
+           harvest_below(fmt, h, entry, height - 1, s, aged);
 }
 
 /*
