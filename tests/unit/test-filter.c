@@ -13,26 +13,20 @@
 #define GROUP       (64 * PAGE)
 #define RUN_US      (300 * 1000)
 
-static AgeFilter *filter_new(const AgePageTable *pt)
-{
-    AgeFilter *f = g_new0(AgeFilter, 1);
-
-    f->epoch = &pt->epoch;
-    return f;
-}
-
 /* An access, as the walker makes it.  Returns whether the page was known. */
 static bool fill(AgeFilter *f, const AgePageTable *pt, uint64_t gpa, bool write)
 {
     AgeMarked m;
     AgePath path;
-    uint64_t epoch;
-    bool clean;
+    uint64_t epoch = age_pt_read_epoch(pt);
+    bool clean, known = age_filter_knows(f, epoch, gpa, write, &clean);
 
-    if (age_filter_knows(f, gpa, write, &clean)) {
+    /* What all accesses have done, a load and a store have. */
+    g_assert_cmpint(age_filter_all_set(f, epoch, gpa), ==,
+                    age_filter_knows(f, epoch, gpa, true, &clean));
+    if (known) {
         return true;
     }
-    epoch = age_pt_read_epoch(pt);
     g_assert_cmphex(age_pt_walk(pt, gpa, &path), !=, 0);
     m = age_pt_mark(pt, &path, write);
     if (m.result == AGE_MARK_DONE) {
@@ -64,7 +58,7 @@ static void test_learn(const Shape *shape)
     AgeFilter *f;
 
     shape_init(&pt, shape);
-    f = filter_new(&pt);
+    f = g_new0(AgeFilter, 1);
     reader_lock();
     for (uint64_t gpa = 0; gpa < 4 * PAGE; gpa += PAGE) {
         map_gpa(&pt, gpa, 0);
@@ -91,7 +85,7 @@ static void test_place(const Shape *shape)
     AgeFilter *f;
 
     shape_init(&pt, shape);
-    f = filter_new(&pt);
+    f = g_new0(AgeFilter, 1);
     reader_lock();
     map_gpa(&pt, PAGE, 0);
     map_gpa(&pt, other + PAGE, 0);
@@ -113,7 +107,7 @@ static void test_read_only(const Shape *shape)
     AgePath path;
 
     shape_init(&pt, shape);
-    f = filter_new(&pt);
+    f = g_new0(AgeFilter, 1);
     reader_map(&pt, 0, leaf, 0, &path);
     reader_lock();
     g_assert_false(fill(f, &pt, 0, false));
@@ -132,7 +126,7 @@ static void test_block(const Shape *shape)
     AgeFilter *f;
 
     shape_init(&pt, shape);
-    f = filter_new(&pt);
+    f = g_new0(AgeFilter, 1);
     reader_lock();
     map_gpa(&pt, 0, 1);
     g_assert_false(fill(f, &pt, 0, true));
@@ -153,7 +147,7 @@ static void test_epoch(const Shape *shape)
     AgePath path;
 
     shape_init(&pt, shape);
-    f = filter_new(&pt);
+    f = g_new0(AgeFilter, 1);
     map_gpa(&pt, 0, 0);
     g_assert_false(fill(f, &pt, 0, true));
     g_assert_cmpuint(harvest(&pt, 0, false, true), ==, 0);
@@ -200,7 +194,7 @@ typedef struct Race {
 static void *walker(void *opaque)
 {
     Race *r = opaque;
-    AgeFilter *f = filter_new(&r->pt);
+    AgeFilter *f = g_new0(AgeFilter, 1);
 
     reader_register();
     while (!qatomic_read(&r->stop)) {

@@ -44,7 +44,7 @@ static void setup(void *opaque)
     Stage *s = opaque;
 
     order_table_setup(&s->table);
-    *s->filter = (AgeFilter) { .epoch = &s->table.pt.epoch };
+    s->filter->group[0] = (AgeFilterGroup) {};
     s->done = 0;
     s->hidden = false;
     weak_watch(&s->table.pt.epoch, sizeof(s->table.pt.epoch));
@@ -62,13 +62,12 @@ static uint64_t read_epoch(Stage *s)
 /* An access.  Returns whether the filter knew the page. */
 static bool fill(Stage *s)
 {
-    uint64_t epoch;
+    uint64_t epoch = read_epoch(s);
     bool clean;
 
-    if (age_filter_knows(s->filter, 0, false, &clean)) {
+    if (age_filter_knows(s->filter, epoch, 0, false, &clean)) {
         return true;
     }
-    epoch = read_epoch(s);
     s->table.set += age_pt_mark(&s->table.pt, &s->table.path, false).accessed;
     if (s->variant == EPOCH_READ_AFTER_WALK) {
         epoch = read_epoch(s);
@@ -121,7 +120,7 @@ static bool check(void *opaque)
 
 static bool explore(Variant variant, bool real)
 {
-    g_autofree AgeFilter *filter = g_new(AgeFilter, 1);
+    g_autofree AgeFilter *filter = g_new0(AgeFilter, 1);
     Stage s = {
         .table.gpa_bits = 30,
         .filter = filter,

@@ -15,7 +15,7 @@ static const uint64_t no_epoch = UINT64_MAX;
 void age_walker_init(AgeWalker *w)
 {
     for (int i = 0; i < AGE_CPU_SPACES; i++) {
-        w->filter[i].epoch = w->space[i] ? &w->space[i]->pt.epoch : &no_epoch;
+        w->epoch[i] = w->space[i] ? &w->space[i]->pt.epoch : &no_epoch;
     }
 }
 
@@ -215,15 +215,15 @@ static AgeMarked walk(AgeWalkStats *stats, AgeAddressSpace *space,
     return walk_slow(stats, space, path, leaf, gpa, write);
 }
 
-bool age_walk_tables(AgeWalker *w, unsigned index, hwaddr gpa, bool write)
+/* The walk of an access of which the filter does not know */
+static bool walk_and_learn(AgeWalker *w, unsigned index, uint64_t epoch,
+                           hwaddr gpa, bool write)
 {
     AgeAddressSpace *space = w->space[index];
     const AgeFormat *fmt = age_pt_format(&space->pt);
-    uint64_t epoch = age_pt_read_epoch(&space->pt);
     AgeMarked marked;
     AgePath path;
 
-    age_debug_assert(age_in_rcu_read());
     if (gpa >= space->mem.gpa_limit) {
         count_up(&w->stats.unmapped);
         return false;
@@ -234,4 +234,21 @@ bool age_walk_tables(AgeWalker *w, unsigned index, hwaddr gpa, bool write)
                          age_leaf_is_dirty(fmt, marked.leaf));
     }
     return age_leaf_is_clean(fmt, marked.leaf);
+}
+
+bool age_walk(AgeWalker *w, unsigned index, hwaddr gpa, bool write)
+{
+    uint64_t epoch;
+    bool clean;
+
+    age_debug_assert(age_in_rcu_read());
+    count_up(&w->stats.fills);
+    if (!w->space[index]) {
+        return false;
+    }
+    epoch = age_pt_read_epoch(&w->space[index]->pt);
+    if (age_filter_knows(&w->filter[index], epoch, gpa, write, &clean)) {
+        return clean;
+    }
+    return walk_and_learn(w, index, epoch, gpa, write);
 }

@@ -14,7 +14,7 @@
 /**
  * AgeWalkStats: what a walker did; written by its own thread only
  *
- * @fills: accesses that it was asked to translate
+ * @fills: calls of age_walk()
  * @violations: leaves that it had to install
  * @accessed: leaves that it made young
  * @dirty: leaves that it made dirty
@@ -36,11 +36,13 @@ typedef struct AgeWalkStats {
  * AgeWalker: what translates: a vCPU or a device's DMA engine
  *
  * @space: the address spaces that it can use; NULL for one that it can't
+ * @epoch: the epochs of their page tables
  * @stats: what it did
  * @filter: what it knows of their page tables
  */
 typedef struct AgeWalker {
     AgeAddressSpace *space[AGE_CPU_SPACES];
+    const uint64_t *epoch[AGE_CPU_SPACES];
     AgeWalkStats stats;
     AgeFilter filter[AGE_CPU_SPACES];
 } AgeWalker;
@@ -52,36 +54,31 @@ typedef struct AgeWalker {
 void age_walker_init(AgeWalker *w);
 
 /**
- * age_walk_known: an access for which there may be nothing to do
+ * age_walk_all_set: can age_walk() be left out?
  * @w: who translates
  * @index: which of the address spaces of @w it uses
  * @gpa: guest-physical address
- * @write: it is a store
- * @clean: set to what age_walk() returns, if that is known
  *
- * Returns: false if it is not; then age_walk_tables() comes next.
+ * Returns: whether age_walk() would do nothing and return false, for any kind
+ *     of access.  It does not count this one.
  * Context: one thread at a time for each walker.
  */
-static inline bool age_walk_known(AgeWalker *w, unsigned index, hwaddr gpa,
-                                  bool write, bool *clean)
+static inline bool age_walk_all_set(AgeWalker *w, unsigned index, hwaddr gpa)
 {
-    qatomic_set(&w->stats.fills, w->stats.fills + 1);
-    return age_filter_knows(&w->filter[index], gpa, write, clean);
-}
+    /* Pairs with age_pt_next_epoch(), as in age_pt_read_epoch(). */
+    uint64_t epoch = qatomic_load_acquire(w->epoch[index]);
 
-/**
- * age_walk_tables: the rest of age_walk(), if age_walk_known() does not know
- */
-bool age_walk_tables(AgeWalker *w, unsigned index, hwaddr gpa, bool write);
+    return age_filter_all_set(&w->filter[index], epoch, gpa);
+}
 
 /**
  * age_walk: translate one access, as hardware would
  * @w: who translates
- * @index: which of the address spaces of @w it uses, which is not NULL
+ * @index: which of the address spaces of @w it uses
  * @gpa: guest-physical address
  * @write: it is a store
  *
- * Sets the accessed flags of the leaf and of its parents, and the dirty flag
+ * Does nothing in an address space that @w can't use.  Sets the accessed flags of the leaf and of its parents, and the dirty flag
  * of the leaf for a store.  If there is no leaf but memory behind @gpa, that
  * is an EPT violation or a stage-2 translation fault, and a leaf is installed
  * first.
@@ -92,15 +89,6 @@ bool age_walk_tables(AgeWalker *w, unsigned index, hwaddr gpa, bool write);
  *     walker.  Takes no lock but for a fault: then the MMU lock for reading,
  *     and that of the pool of tables.
  */
-static inline bool age_walk(AgeWalker *w, unsigned index, hwaddr gpa,
-                            bool write)
-{
-    bool clean;
-
-    if (age_walk_known(w, index, gpa, write, &clean)) {
-        return clean;
-    }
-    return age_walk_tables(w, index, gpa, write);
-}
+bool age_walk(AgeWalker *w, unsigned index, hwaddr gpa, bool write);
 
 #endif /* ACCEL_AGE_MMU_WALKER_H */

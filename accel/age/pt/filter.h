@@ -47,13 +47,10 @@ typedef struct AgeFilterGroup {
 /**
  * AgeFilter: what one walker knows of one page table
  *
- * One thread at a time may use it.
- *
- * @epoch: that of the page table
- * @group: what is known; an epoch of 0, which no table has, is nothing
+ * One thread at a time may use it.  All zeroes is nothing known, as no table
+ * has an epoch of 0.
  */
 typedef struct AgeFilter {
-    const uint64_t *epoch;
     AgeFilterGroup group[AGE_FILTER_GROUPS];
 } AgeFilter;
 
@@ -63,20 +60,36 @@ static inline AgeFilterGroup *age_filter_group(AgeFilter *f, uint64_t gpa)
 }
 
 /**
+ * age_filter_all_set: has a walk to @gpa nothing to set, whatever it is for?
+ * @f: the filter
+ * @epoch: from age_pt_read_epoch()
+ * @gpa: guest-physical address
+ *
+ * Returns: false if it has, or if it is not known.
+ */
+static inline bool age_filter_all_set(AgeFilter *f, uint64_t epoch,
+                                      uint64_t gpa)
+{
+    const AgeFilterGroup *g = age_filter_group(f, gpa);
+
+    return g->epoch == epoch && g->number == gpa >> AGE_FILTER_SHIFT &&
+           ((g->dirty >> ((gpa >> AGE_PAGE_SHIFT) % 64)) & 1);
+}
+
+/**
  * age_filter_knows: has a walk to @gpa nothing to set?
  * @f: the filter
+ * @epoch: from age_pt_read_epoch()
  * @gpa: guest-physical address
  * @write: it is for a store
  * @clean: set to whether a store must walk after that, if the answer is yes
  *
  * Returns: false if it is not known.
  */
-static inline bool age_filter_knows(AgeFilter *f, uint64_t gpa, bool write,
-                                    bool *clean)
+static inline bool age_filter_knows(AgeFilter *f, uint64_t epoch, uint64_t gpa,
+                                    bool write, bool *clean)
 {
     const AgeFilterGroup *g = age_filter_group(f, gpa);
-    /* Pairs with age_pt_next_epoch(), as in age_pt_read_epoch(). */
-    uint64_t epoch = qatomic_load_acquire(f->epoch);
     unsigned bit = (gpa >> AGE_PAGE_SHIFT) % 64;
 
     *clean = !((g->dirty >> bit) & 1);

@@ -47,23 +47,19 @@ static typeof(((TCGCPUOps *)0)->tlb_fill_align) original_fill_align;
  * enter another for each walk would cost as much as the walk.  Only what runs
  * alone, in cpu_exec_step_atomic(), is not in one.
  */
-static bool G_GNUC_NO_INLINE walk_tables(CPUState *cpu, int asidx, hwaddr gpa,
-                                         bool write)
+static bool walk_in_rcu(CPUState *cpu, int asidx, hwaddr gpa, bool write)
 {
     AgeWalker *w = &cpu->accel->walker;
 
-    if (!w->space[asidx]) {
-        return false;
-    }
     if (unlikely(cpu_in_exclusive_context(cpu))) {
         RCU_READ_LOCK_GUARD();
-        return age_walk_tables(w, asidx, gpa, write);
+        return age_walk(w, asidx, gpa, write);
     }
-    return age_walk_tables(w, asidx, gpa, write);
+    return age_walk(w, asidx, gpa, write);
 }
 
 /*
- * The vCPU accesses @gpa.  Returns whether the translation may not be kept for
+ * The vCPU accesses @full.  Returns whether the translation may not be kept for
  * stores: the first store after this must come here, to make the leaf dirty.
  * A store that has come here may be made, whatever the leaf became meanwhile.
  * Under record/replay none must come, as it would not come at the same time
@@ -73,23 +69,33 @@ static bool G_GNUC_NO_INLINE walk_tables(CPUState *cpu, int asidx, hwaddr gpa,
  * faults, and may come back here for the guest's page tables, so that nothing
  * is held across it.
  */
-static inline bool vcpu_access(CPUState *cpu, hwaddr gpa, MemTxAttrs attrs,
-                               MMUAccessType access_type, int mmu_idx)
+static bool vcpu_access(CPUState *cpu, const CPUTLBEntryFull *full,
+                        MMUAccessType access_type)
+{
+    bool store = access_type == MMU_DATA_STORE;
+
+    return walk_in_rcu(cpu, full->attrs.secure, full->phys_addr, store) &&
+           !store && replay_mode == REPLAY_MODE_NONE;
+}
+
+/*
+ * Count the fill.  Returns whether the access to @full has nothing to set, nor
+ * has any other that the entry could serve: then there is nothing to do.  This
+ * is what nearly every fill comes to, so it is all that is inline.
+ *
+ * The number of the address space is MemTxAttrs.secure: see AgeArch.space_names
+ * and age_vcpu_find_spaces(), which asks the CPU.
+ */
+static inline bool nothing_to_do(CPUState *cpu, const CPUTLBEntryFull *full,
+                                 int mmu_idx)
 {
     AccelCPUState *vcpu = cpu->accel;
-    bool store = access_type == MMU_DATA_STORE;
-    bool clean;
-    /* See AgeArch.space_names; age_vcpu_find_spaces() asks the CPU. */
-    int asidx = attrs.secure;
 
     if (unlikely(!vcpu)) {
-        return false;
+        return true;
     }
     age_tlb_count_fill(cpu, mmu_idx);
-    if (unlikely(!age_walk_known(&vcpu->walker, asidx, gpa, store, &clean))) {
-        clean = walk_tables(cpu, asidx, gpa, store);
-    }
-    return unlikely(clean && !store) && replay_mode == REPLAY_MODE_NONE;
+    return age_walk_all_set(&vcpu->walker, full->attrs.secure, full->phys_addr);
 }
 
 /* Arm: the hook says what to install, and its caller installs it. */
@@ -101,22 +107,47 @@ static bool age_tlb_fill_align(CPUState *cpu, CPUTLBEntryFull *out, vaddr addr,
                              probe, ra)) {
         return false;
     }
-    if (vcpu_access(cpu, out->phys_addr, out->attrs, access_type, mmu_idx)) {
+    if (!nothing_to_do(cpu, out, mmu_idx) &&
+        vcpu_access(cpu, out, access_type)) {
         out->prot &= ~PAGE_WRITE;
     }
     return true;
 }
 
+/* Where the TLB of @mmu_idx has the entry for @addr */
+static inline uintptr_t tlb_index(const CPUState *cpu, int mmu_idx, vaddr addr)
+{
+    return (addr >> TARGET_PAGE_BITS) &
+           (cpu->neg.tlb.f[mmu_idx].mask >> CPU_TLB_ENTRY_BITS);
+}
+
+static inline const CPUTLBEntryFull *tlb_full(const CPUState *cpu, int mmu_idx,
+                                              vaddr addr)
+{
+    return &cpu->neg.tlb.d[mmu_idx].fulltlb[tlb_index(cpu, mmu_idx, addr)];
+}
+
 /*
- * Let no store go by the entry at @entry of a TLB of this thread's vCPU.  With
+ * Let no store go by the entry for @addr in the TLB of this thread's vCPU.  With
  * the lock, since other threads put flags into entries that permit stores.
  */
-static void forbid_stores(CPUState *cpu, CPUTLBEntry *entry)
+static void forbid_stores(CPUState *cpu, int mmu_idx, vaddr addr)
 {
+    uintptr_t index = tlb_index(cpu, mmu_idx, addr);
+    CPUTLBEntry *entry = &cpu->neg.tlb.f[mmu_idx].table[index];
+
     if (entry->addr_write != -1) {
         qemu_spin_lock(&cpu->neg.tlb.c.lock);
         qatomic_set(&entry->addr_write, -1);
         qemu_spin_unlock(&cpu->neg.tlb.c.lock);
+    }
+}
+
+static void G_GNUC_NO_INLINE vcpu_filled(CPUState *cpu, vaddr addr,
+                                         MMUAccessType access_type, int mmu_idx)
+{
+    if (vcpu_access(cpu, tlb_full(cpu, mmu_idx, addr), access_type)) {
+        forbid_stores(cpu, mmu_idx, addr);
     }
 }
 
@@ -125,18 +156,11 @@ static bool age_tlb_fill(CPUState *cpu, vaddr addr, int size,
                          MMUAccessType access_type, int mmu_idx, bool probe,
                          uintptr_t ra)
 {
-    const CPUTLBEntryFull *full;
-    CPUTLBDescFast *fast;
-    uintptr_t index;
-
     if (!original_fill(cpu, addr, size, access_type, mmu_idx, probe, ra)) {
         return false;
     }
-    fast = &cpu->neg.tlb.f[mmu_idx];
-    index = (addr >> TARGET_PAGE_BITS) & (fast->mask >> CPU_TLB_ENTRY_BITS);
-    full = &cpu->neg.tlb.d[mmu_idx].fulltlb[index];
-    if (vcpu_access(cpu, full->phys_addr, full->attrs, access_type, mmu_idx)) {
-        forbid_stores(cpu, &fast->table[index]);
+    if (unlikely(!nothing_to_do(cpu, tlb_full(cpu, mmu_idx, addr), mmu_idx))) {
+        vcpu_filled(cpu, addr, access_type, mmu_idx);
     }
     return true;
 }

@@ -50,7 +50,8 @@ void age_tlb_look(CPUState *cpu, int mmu_idx)
     AccelCPUState *vcpu = cpu->accel;
 
     assert(qemu_cpu_is_self(cpu));
-    vcpu->fills_left[mmu_idx] = FILLS * tlb_entries(cpu, mmu_idx);
+    vcpu->look_at[mmu_idx] = vcpu->fills[mmu_idx] +
+                             FILLS * tlb_entries(cpu, mmu_idx);
     if (may_grow(cpu, mmu_idx) && tlb_is_full(cpu, mmu_idx)) {
         vcpu->grow |= 1u << mmu_idx;
         cpu_exit(cpu);

@@ -13,6 +13,7 @@
 #ifndef ACCEL_AGE_TCG_TLB_GROW_H
 #define ACCEL_AGE_TCG_TLB_GROW_H
 
+#include "qemu/atomic.h"
 #include "hw/core/cpu.h"
 #include "vcpu.h"
 
@@ -34,7 +35,11 @@ void age_tlb_look(CPUState *cpu, int mmu_idx);
  */
 static inline void age_tlb_count_fill(CPUState *cpu, int mmu_idx)
 {
-    if (unlikely(cpu->accel->fills_left[mmu_idx]-- == 0)) {
+    AccelCPUState *vcpu = cpu->accel;
+    uint64_t fills = vcpu->fills[mmu_idx] + 1;
+
+    qatomic_set(&vcpu->fills[mmu_idx], fills);
+    if (unlikely(fills > vcpu->look_at[mmu_idx])) {
         age_tlb_look(cpu, mmu_idx);
     }
 }

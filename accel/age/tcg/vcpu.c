@@ -36,9 +36,14 @@ void age_vcpu_add(AgeMMU *mmu, CPUState *cpu)
     cpu->accel = vcpu;
 }
 
-static void add_stats(AgeWalkStats *sum, const AgeWalkStats *s)
+/* Most fills do not come to the walker. */
+static void add_stats(AgeWalkStats *sum, const AccelCPUState *vcpu)
 {
-    sum->fills += qatomic_read(&s->fills);
+    const AgeWalkStats *s = &vcpu->walker.stats;
+
+    for (int i = 0; i < NB_MMU_MODES; i++) {
+        sum->fills += qatomic_read(&vcpu->fills[i]);
+    }
     sum->violations += qatomic_read(&s->violations);
     sum->accessed += qatomic_read(&s->accessed);
     sum->dirty += qatomic_read(&s->dirty);
@@ -60,7 +65,7 @@ void age_vcpu_remove(CPUState *cpu)
         if (vcpu->flush) {
             qatomic_dec(&age_flushes_owed);
         }
-        add_stats(&gone_stats, &vcpu->walker.stats);
+        add_stats(&gone_stats, vcpu);
     }
     cpu->accel = NULL;
     g_free(vcpu);
@@ -73,6 +78,6 @@ void age_vcpu_stats(AgeWalkStats *sum)
     QEMU_LOCK_GUARD(&age_vcpus_lock);
     *sum = gone_stats;
     QLIST_FOREACH(vcpu, &age_vcpus, next) {
-        add_stats(sum, &vcpu->walker.stats);
+        add_stats(sum, vcpu);
     }
 }

@@ -18,7 +18,8 @@
  * @walker: its walker, whose address spaces are numbered as the vCPU's own;
  *     only its own thread uses it
  * @flush: state of its flush request, 0 if it owes none; see flush.c; atomic
- * @fills_left: fills until its TLBs are looked at, see tlb-grow.h
+ * @fills: fills of its TLBs, by MMU index; written by its own thread only
+ * @look_at: number of the fill at which a TLB is looked at, see tlb-grow.h
  * @grow: MMU indices, as bits, whose TLBs are to grow.  These two are only
  *     used by its own thread
  * @next: link among all vCPUs
@@ -27,7 +28,8 @@ struct AccelCPUState {
     CPUState *cpu;
     AgeWalker walker;
     unsigned flush;
-    unsigned fills_left[NB_MMU_MODES];
+    uint64_t fills[NB_MMU_MODES];
+    uint64_t look_at[NB_MMU_MODES];
     uint16_t grow;
     QLIST_ENTRY(AccelCPUState) next;
 };
