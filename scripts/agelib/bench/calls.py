@@ -111,7 +111,7 @@ class Machine(Emulator):
         return count
 
 
-def timed_call(qmp, ranges, result_format):
+def timed_call(qmp, question, result_format):
     """
     A harvest out of band: seconds, and its answer.
 
@@ -121,8 +121,7 @@ def timed_call(qmp, ranges, result_format):
     qmp.last_id += 1
     request = json.dumps({
         "exec-oob": "age-test-clear-young", "id": qmp.last_id,
-        "arguments": {"ranges": ranges, "flush": "none",
-                      "format": result_format}},
+        "arguments": question | {"flush": "none", "format": result_format}},
         separators=(",", ":")).encode() + b"\n"
     answer = bytearray()
     qmp.sock.settimeout(PATIENCE)
@@ -157,9 +156,9 @@ class Calls:
         return sum(self.machine.touch(start, end, stride)
                    for start, end in self.ranges)
 
-    def call(self, ranges, result_format, want):
+    def call(self, question, result_format, want):
         """Seconds of a call, which must find so many young pages."""
-        seconds, answer = timed_call(self.machine.qmp, ranges, result_format)
+        seconds, answer = timed_call(self.machine.qmp, question, result_format)
         found = sum(result["young-pages"] for result in answer["ranges"])
         if found != want:
             raise BenchError(f"{found} young pages, and not {want}")
@@ -167,13 +166,18 @@ class Calls:
 
     def plain(self):
         """Ranges without bitmaps: test and clear."""
-        return [{"start": start, "end": end} for start, end in self.ranges]
+        return {"ranges": [{"start": start, "end": end}
+                           for start, end in self.ranges]}
+
+    def tested(self):
+        """The same: test."""
+        return self.plain() | {"clear": False}
 
     def encoded(self):
         """Ranges with bitmaps in the request: test."""
-        return [{"start": start, "end": end,
-                 "bitmap": encode_bitmap(start, end, ones=False)}
-                for start, end in self.ranges]
+        return {"ranges": [{"start": start, "end": end,
+                            "bitmap": encode_bitmap(start, end, ones=False)}
+                           for start, end in self.ranges]}
 
     def in_memory(self):
         """Ranges with bitmaps in shared memory: test."""
@@ -184,7 +188,7 @@ class Calls:
             size = (end - start) // PAGE // 8
             self.machine.shared[offset:offset + size] = bytes(size)
             offset += -(-size // 8) * 8
-        return ranges
+        return {"ranges": ranges}
 
     def check_shared(self):
         """The client finds in its memory what was found."""
@@ -195,7 +199,8 @@ class Calls:
 
 def dense(calls, runs):
     """All pages are young, before each of the calls."""
-    found = {"base64": [], "memory": [], "bitmap": [], "count": []}
+    found = {"base64": [], "memory": [], "tested": [], "bitmap": [],
+             "count": []}
     for _ in range(runs):
         calls.touch()
         found["base64"].append(
@@ -203,6 +208,8 @@ def dense(calls, runs):
         found["memory"].append(
             calls.call(calls.in_memory(), "count", calls.pages))
         calls.check_shared()
+        found["tested"].append(
+            calls.call(calls.tested(), "bitmap", calls.pages))
         for result_format in "bitmap", "count":
             found[result_format].append(
                 calls.call(calls.plain(), result_format, calls.touch()))
@@ -211,11 +218,14 @@ def dense(calls, runs):
 
 def sparse(calls, runs):
     """One page in each hundredth region is young."""
-    found = {"runs": [], "count": []}
+    found = {"runs": [], "count": [], "all-runs": [], "all-count": []}
     for _ in range(runs):
-        for result_format, values in found.items():
+        for name, values in found.items():
+            # Without ranges, all memory is meant.
+            question = {} if name.startswith("all-") else calls.plain()
             young = calls.touch(100 * REGION)
-            values.append(calls.call(calls.plain(), result_format, young))
+            values.append(calls.call(question, name.removeprefix("all-"),
+                                     young))
     return found
 
 
@@ -235,8 +245,11 @@ def call_row(args):
         found = dense(calls, args.runs)
         yield line("dense, test, base64 both ways", 150, found["base64"])
         yield line("dense, test, shared memory", 25, found["memory"])
+        yield line("dense, test, base64 back", 30, found["tested"])
         yield line("dense, clear, base64 back", None, found["bitmap"])
         yield line("dense, clear, count", None, found["count"])
         found = sparse(calls, args.runs)
-        yield line("sparse, clear, runs", 1, found["runs"])
+        yield line("sparse, clear, runs", 1.2, found["runs"])
         yield line("sparse, clear, count", 1, found["count"])
+        yield line("sparse, clear, runs, no ranges", 1.2, found["all-runs"])
+        yield line("sparse, clear, count, no ranges", 1, found["all-count"])

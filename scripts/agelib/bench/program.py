@@ -88,7 +88,8 @@ def parse_args(argv):
     parser.add_argument("--arch", action="append", choices=sorted(GUESTS),
                         help="only guests of this one (default: both)")
     parser.add_argument("--max-gib", type=int, metavar="GIB",
-                        help="leave out larger tables (default: none)")
+                        help="leave out larger tables, and make the machine "
+                             "of the row call no larger (default: no bound)")
     parser.add_argument("--json", metavar="FILE", help="write all figures")
     parser.add_argument("--show", metavar="FILE",
                         help="measure nothing, print such a file as a table")
@@ -124,6 +125,7 @@ def check_args(parser, args):
     if args.max_gib is not None:
         args.sizes["table"] = [gib for gib in args.sizes["table"]
                                if gib <= args.max_gib]
+        args.sizes["call"] = min(args.sizes["call"], args.max_gib)
 
 
 def check_alone(parser, args):
