@@ -199,6 +199,50 @@ static void play_second_walker(unsigned self, void *opaque)
     }
 }
 
+/*
+ * The second walker only loads.  If it finds the leaf dirty, its TLB lets its
+ * stores go by without a walk: what it then stores must be found by whoever
+ * looks, though the first walker has not come to the words.
+ */
+static void load_and_store(Skip *k)
+{
+    OrderTable *s = &k->s;
+    uint64_t leaf = qatomic_read(s->path.entry[s->leaf]);
+
+    if (!age_pt_is_marked(&s->pt, &s->path, leaf, false)) {
+        leaf = age_pt_mark(&s->pt, &s->path, false).leaf;
+    }
+    k->s.found = age_leaf_is_clean(s->pt.fmt, leaf) ||
+                 order_table_harvest(s, false);
+}
+
+static void play_load(unsigned self, void *opaque)
+{
+    Skip *k = opaque;
+
+    if (self == 0) {
+        walk(k);
+    } else if (self == 1) {
+        load_and_store(k);
+    } else {
+        order_table_harvest(&k->s, k->clear);
+    }
+}
+
+static void test_load(void)
+{
+    for (unsigned clear = 0; clear < 2; clear++) {
+        Skip k = skip_dirty(30, clear);
+        WeakScene scene = {
+            .threads = 3,
+            .preemptions = stops(&k, 3),
+            .play = play_load,
+        };
+
+        g_assert_true(explore(&k, &scene));
+    }
+}
+
 static bool second_walker(Skip k, unsigned no_mb, unsigned no_rmb)
 {
     WeakScene scene = {
@@ -297,6 +341,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/age/order-skip/walk-harvest", test_walk_harvest);
     g_test_add_func("/age/order-skip/second-walker", test_second_walker);
+    g_test_add_func("/age/order-skip/load", test_load);
     g_test_add_func("/age/order-skip/two-harvesters", test_two_harvesters);
     g_test_add_func("/age/order-skip/split", test_split);
     return g_test_run();

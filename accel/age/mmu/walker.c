@@ -242,7 +242,6 @@ bool age_walk(AgeWalker *w, unsigned index, hwaddr gpa, bool write)
     bool clean;
 
     age_debug_assert(age_in_rcu_read());
-    count_up(&w->stats.fills);
     if (!w->space[index]) {
         return false;
     }

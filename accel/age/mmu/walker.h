@@ -14,7 +14,7 @@
 /**
  * AgeWalkStats: what a walker did; written by its own thread only
  *
- * @fills: calls of age_walk()
+ * @fills: accesses that it was asked to translate, if whoever asks counts them
  * @violations: leaves that it had to install
  * @accessed: leaves that it made young
  * @dirty: leaves that it made dirty
@@ -78,10 +78,10 @@ static inline bool age_walk_all_set(AgeWalker *w, unsigned index, hwaddr gpa)
  * @gpa: guest-physical address
  * @write: it is a store
  *
- * Does nothing in an address space that @w can't use.  Sets the accessed flags of the leaf and of its parents, and the dirty flag
- * of the leaf for a store.  If there is no leaf but memory behind @gpa, that
- * is an EPT violation or a stage-2 translation fault, and a leaf is installed
- * first.
+ * Does nothing in an address space that @w can't use.  Sets the accessed flags
+ * of the leaf and of its parents, and the dirty flag of the leaf for a store.
+ * If there is no leaf but memory behind @gpa, that is an EPT violation or a
+ * stage-2 translation fault, and a leaf is installed first.
  *
  * Returns: whether a store must walk again, if the translation is kept: the
  *     leaf is clean, or permits no stores for now.

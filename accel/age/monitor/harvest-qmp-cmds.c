@@ -203,6 +203,7 @@ static AgeRangeResultList *range_results(const HarvestCommand *c)
     for (unsigned i = 0; i < c->ranges->len; i++) {
         HarvestRange *r = range_at(c, i);
         AgeRangeResult *result = age_harvest_range_answer(r, c->format,
+                                                          !only_runs(c),
                                                           &runs_left);
 
         set_pages(result, r->young_count.ones, c->mode.dirty);

@@ -69,7 +69,8 @@ static bool tell_runs(AgeRangeResult *result, const HarvestRange *r,
 }
 
 static void tell_pages(AgeRangeResult *result, HarvestRange *r,
-                       AgeResultFormat format, uint64_t *runs_left)
+                       AgeResultFormat format, bool bitmaps,
+                       uint64_t *runs_left)
 {
     bool told = format == AGE_RESULT_FORMAT_COUNT ||
                 (format == AGE_RESULT_FORMAT_RUNS &&
@@ -78,7 +79,7 @@ static void tell_pages(AgeRangeResult *result, HarvestRange *r,
     if (r->map.memory) {
         told = age_harvest_map_to_memory(&r->map, &r->young);
     }
-    if (!told) {
+    if (!told && bitmaps) {
         result->bitmap = age_harvest_map_text(&r->map, &r->young);
     }
 }
@@ -95,7 +96,7 @@ static char *find_reason(const HarvestRange *r)
 }
 
 AgeRangeResult *age_harvest_range_answer(HarvestRange *r,
-                                         AgeResultFormat format,
+                                         AgeResultFormat format, bool bitmaps,
                                          uint64_t *runs_left)
 {
     AgeRangeResult *result = g_new0(AgeRangeResult, 1);
@@ -105,6 +106,6 @@ AgeRangeResult *age_harvest_range_answer(HarvestRange *r,
     result->reason = find_reason(r);
     result->handled = !result->reason;
     result->answers = g_steal_pointer(&r->answers);
-    tell_pages(result, r, format, runs_left);
+    tell_pages(result, r, format, bitmaps, runs_left);
     return result;
 }

@@ -49,13 +49,15 @@ void age_harvest_range_forget(HarvestRange *r);
  * age_harvest_range_answer: tell what came of it
  * @r: the range, harvested
  * @format: how to tell of its pages
+ * @bitmaps: the command has so few pages that what can't be told otherwise may
+ *     be told by a bitmap
  * @runs_left: how many runs the command may still list
  *
  * Returns: a result without counts, which the caller frees.
  * Context: any thread, with or without the BQL.
  */
 AgeRangeResult *age_harvest_range_answer(HarvestRange *r,
-                                         AgeResultFormat format,
+                                         AgeResultFormat format, bool bitmaps,
                                          uint64_t *runs_left);
 
 /**

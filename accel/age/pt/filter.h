@@ -82,7 +82,8 @@ static inline bool age_filter_all_set(AgeFilter *f, uint64_t epoch,
  * @epoch: from age_pt_read_epoch()
  * @gpa: guest-physical address
  * @write: it is for a store
- * @clean: set to whether a store must walk after that, if the answer is yes
+ * @clean: set to whether a store must walk after that, if the answer is yes.
+ *     That is said of what may not be stored to, as well
  *
  * Returns: false if it is not known.
  */

@@ -247,15 +247,6 @@ static bool mark_table(const uint64_t *entry, bool dirty)
     return moved;
 }
 
-/*
- * Must a store see to the dirty words?  A format without dirty state has no
- * dirty leaves, so that its words need not tell of any.
- */
-static bool marks_dirty(const AgeFormat *fmt, bool write)
-{
-    return write && fmt->dirty;
-}
-
 /* Is the table that @entry is in marked, which is not the root? */
 static bool table_is_marked(const uint64_t *entry, bool dirty)
 {
@@ -267,7 +258,8 @@ bool age_pt_is_marked(const AgePageTable *pt, const AgePath *path,
                       uint64_t leaf, bool write)
 {
     const AgeFormat *fmt = age_pt_format(pt);
-    bool dirty = marks_dirty(fmt, write);
+    /* A load that finds the leaf dirty lets stores go by: see age_pt_mark(). */
+    bool dirty = leaf & fmt->dirty;
 
     if (age_leaf_make_young(fmt, leaf, write) != leaf) {
         return false;
@@ -286,8 +278,8 @@ bool age_pt_is_marked(const AgePageTable *pt, const AgePath *path,
 AgeMarked age_pt_mark(const AgePageTable *pt, const AgePath *path, bool write)
 {
     const AgeFormat *fmt = age_pt_format(pt);
-    bool dirty = marks_dirty(fmt, write);
     uint64_t leaf = 0, table, set, moved;
+    bool dirty;
 
     age_debug_assert(age_in_rcu_read());
     set = set_flags(fmt, path->entry[path->height], path->height, true, write,
@@ -297,11 +289,13 @@ AgeMarked age_pt_mark(const AgePageTable *pt, const AgePath *path, bool write)
     }
     /*
      * The leaf may have been made young by another walker that has not come
-     * to its parents yet, so they are looked at even then.  The word of a
-     * table and the entry that points to it do not depend on each other: both
-     * come after what is below, and before what is above.
+     * to its parents yet, so they are looked at even then.  Likewise if it is
+     * dirty: who walked for a load may store to it then, without a walk.  The
+     * word of a table and the entry that points to it do not depend on each
+     * other: both come after what is below, and before what is above.
      */
     moved = set;
+    dirty = leaf & fmt->dirty;
     for (int h = path->height + 1; h <= pt->geo.root_height; h++) {
         order_child_before_parent(moved);
         moved = mark_table(path->entry[h - 1], dirty);

@@ -98,7 +98,11 @@ static void ask_for_flush(AccelCPUState *vcpu)
     }
 }
 
-void age_flush_request(void)
+/*
+ * With the lock held, so that whoever finds the flag reset by another request
+ * sees by age_flush_pending() what that asked for.
+ */
+static void request_locked(void)
 {
     AccelCPUState *vcpu;
 
@@ -106,11 +110,6 @@ void age_flush_request(void)
     if (replay_mode != REPLAY_MODE_NONE) {
         return;
     }
-    /*
-     * With the lock held, so that whoever finds the flag reset by another
-     * request sees by age_flush_pending() what that asked for.
-     */
-    QEMU_LOCK_GUARD(&age_vcpus_lock);
     /* Pairs with harvest_spaces(), which sets it after it cleared flags. */
     if (!qatomic_xchg(&age_state.mmu.unflushed, false)) {
         return;
@@ -120,11 +119,23 @@ void age_flush_request(void)
     }
 }
 
-/* In the main loop, after all that it had to do */
+void age_flush_request(void)
+{
+    QEMU_LOCK_GUARD(&age_vcpus_lock);
+    request_locked();
+}
+
+/*
+ * In the main loop, after all that it had to do.  Until this has asked, it is
+ * this that owes the flush: see age_flush_pending().
+ */
 static void request_due(void *opaque)
 {
+    QEMU_LOCK_GUARD(&age_vcpus_lock);
+    qatomic_inc(&age_flushes_owed);
     qatomic_xchg(&flushes.later, false);
-    age_flush_request();
+    request_locked();
+    qatomic_dec(&age_flushes_owed);
 }
 
 void age_flush_request_later(void)
@@ -139,7 +150,7 @@ bool age_flush_pending(void)
     AccelCPUState *vcpu;
 
     /* The main loop may be busy. */
-    if (qatomic_read(&flushes.later)) {
+    if (qatomic_load_acquire(&flushes.later)) {
         age_flush_request();
     }
     /* Who never asks for a flush needs no lock to learn that none is owed. */

@@ -128,8 +128,8 @@ static inline const CPUTLBEntryFull *tlb_full(const CPUState *cpu, int mmu_idx,
 }
 
 /*
- * Let no store go by the entry for @addr in the TLB of this thread's vCPU.  With
- * the lock, since other threads put flags into entries that permit stores.
+ * Let no store go by the entry for @addr in the TLB of this thread's vCPU.
+ * With the lock, since other threads put flags into entries that permit stores.
  */
 static void forbid_stores(CPUState *cpu, int mmu_idx, vaddr addr)
 {

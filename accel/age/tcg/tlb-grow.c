@@ -28,10 +28,15 @@ static unsigned tlb_entries(const CPUState *cpu, int mmu_idx)
     return (cpu->neg.tlb.f[mmu_idx].mask >> CPU_TLB_ENTRY_BITS) + 1;
 }
 
+/*
+ * Rounded as QEMU does it.  QEMU counts an entry anew when it is filled again
+ * for the same page, so that a TLB may be taken for fuller than it is.
+ */
 static bool tlb_is_full(const CPUState *cpu, int mmu_idx)
 {
-    return cpu->neg.tlb.d[mmu_idx].n_used_entries * 100 >
-           (size_t)tlb_entries(cpu, mmu_idx) * FULL;
+    size_t used = cpu->neg.tlb.d[mmu_idx].n_used_entries;
+
+    return used * 100 / tlb_entries(cpu, mmu_idx) > FULL;
 }
 
 /*
