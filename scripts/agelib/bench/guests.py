@@ -30,7 +30,7 @@ PLUGIN_RUNS = 3
 # How a guest is harvested, and what it may cost: without, and by policy
 HARVESTS = {None: ("no harvest", 1.02),
             "none": (f"{RATE} Hz, flush=none", 1.02),
-            "request": (f"{RATE} Hz, flush=request", 1.10)}
+            "request": (f"{RATE} Hz, flush=request", 1.05)}
 
 # The command of each load, to which the amount is added, and the rest of it;
 # and an amount to begin with
