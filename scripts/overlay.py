@@ -124,6 +124,10 @@ HOOKS = [
          '\n'
          r'    "                hw-ad=on|off,haft=on|off,tlb-grow=on|off (age)\n"',
          'accel/age/meson.build'),
+    # Commands that can be given without arguments, but are no queries
+    Hook('tests/qtest/qmp-cmd-test.c', 'after', '        "add-fd",',
+         '        "age-test-clear-dirty",\n        "age-test-clear-young",',
+         'accel/age/meson.build'),
     Hook('system/physmem.c', 'after', '#include "system/xen-mapcache.h"',
          '#include "system/age.h"',
          'accel/age/meson.build include/system/age.h'),
