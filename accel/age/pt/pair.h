@@ -24,7 +24,7 @@
  */
 static inline bool age_pair_clear(uint64_t *ptr, uint64_t flags)
 {
-    /* ThreadSanitizer takes a lock for it, which those of 8 bytes don't take. */
+    /* ThreadSanitizer takes a lock for it that those of 8 bytes do not. */
 #if (defined(CONFIG_CMPXCHG128) || defined(CONFIG_ATOMIC128)) && \
     !defined(CONFIG_TSAN) && G_BYTE_ORDER == G_LITTLE_ENDIAN
     typedef unsigned __int128 __attribute__((may_alias)) Pair;
