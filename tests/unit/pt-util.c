@@ -23,14 +23,22 @@ static const Shape shapes[] = {
     { "stage2-no-ad-40", &age_format_stage2_no_ad, 40, 2, 2 },
 };
 
-void shape_add_tests(const char *prefix, ShapeTest *func)
+void shape_add_tests_if(const char *prefix, ShapeTest *func,
+                        bool (*suits)(const Shape *shape))
 {
     for (unsigned i = 0; i < G_N_ELEMENTS(shapes); i++) {
         g_autofree char *path = g_strdup_printf("%s/%s", prefix,
                                                 shapes[i].name);
 
-        g_test_add_data_func(path, &shapes[i], (GTestDataFunc)func);
+        if (!suits || suits(&shapes[i])) {
+            g_test_add_data_func(path, &shapes[i], (GTestDataFunc)func);
+        }
     }
+}
+
+void shape_add_tests(const char *prefix, ShapeTest *func)
+{
+    shape_add_tests_if(prefix, func, NULL);
 }
 
 int shape_max_leaf(const Shape *shape)

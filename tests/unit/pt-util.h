@@ -52,6 +52,10 @@ typedef void ShapeTest(const Shape *shape);
 /* Add @func as "@prefix/SHAPE" for each shape. */
 void shape_add_tests(const char *prefix, ShapeTest *func);
 
+/* The same for those shapes that @suits is true of */
+void shape_add_tests_if(const char *prefix, ShapeTest *func,
+                        bool (*suits)(const Shape *shape));
+
 /* The tallest leaf that @shape can have */
 int shape_max_leaf(const Shape *shape);
 
