@@ -46,6 +46,8 @@ static const BadOption bad_options[] = {
       "Parameter 'flush' does not accept value 'maybe'" },
     { "hw-ad", "-machine none -accel age,hw-ad=perhaps",
       "Parameter 'hw-ad' expects 'on' or 'off'" },
+    { "tlb-grow", "-machine none -accel age,tlb-grow=maybe",
+      "Parameter 'tlb-grow' expects 'on' or 'off'" },
     { "thread", "-machine none -accel age,thread=foo",
       "Invalid 'thread' setting foo" },
     { "tb-size", "-machine none -accel age,tb-size=much",
