@@ -99,7 +99,8 @@ typedef struct AgeYoung {
  *     NULL, with @test_clear_young
  * @has_space: has it an address space of this name?  Never changes from true to
  *     false.  May be NULL, if its spaces have no names
- * @test_clear_young: test, or test and clear, as @y says.  Takes no lock
+ * @test_clear_young: test, or test and clear, as @y says.  Takes no lock but
+ *     that of the history, if there is one
  * @clear_young: make all pages of the range old.  Returns whether any was
  *     young.  May be NULL
  * @clear_flush_young: likewise, and request that TLBs are flushed if any was.
@@ -228,7 +229,7 @@ uint64_t age_block_size(void);
  * Returns: 0 if @fallback is not allowed or was not needed; else whether any of
  *     the fallbacks found a young page.
  * Context: any thread, with or without the BQL.  Takes no lock without
- *     fallback, and never waits.
+ *     fallback but that of the history, if there is one, and never waits.
  */
 bool age_test_clear_young(AgeYoung *y, bool fallback, AgeAnswered *answered,
                           void *opaque);

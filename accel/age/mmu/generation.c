@@ -16,6 +16,7 @@
 #include "migration/vmstate.h"
 #include "system/age.h"
 #include "generation.h"
+#include "history.h"
 #include "accel/age/trace.h"
 
 static uint64_t generation = 1;
@@ -37,6 +38,7 @@ static int load_setup(QEMUFile *f, void *opaque, Error **errp)
 {
     assert(bql_locked());
     age_forget();
+    age_history_loaded();
     qatomic_store_release(&generation, generation + 1);
     trace_age_loaded(generation);
     return 0;

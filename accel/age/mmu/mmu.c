@@ -8,6 +8,7 @@
 #include "qemu/atomic.h"
 #include "qemu/main-loop.h"
 #include "accel/age/pt/harvest.h"
+#include "history.h"
 #include "mmu.h"
 #include "accel/age/trace.h"
 
@@ -35,6 +36,53 @@ static void space_unmapped(AgeMemory *mem, hwaddr start, hwaddr end)
 
     trace_age_unmapped(space->name, start, end);
     space_zap(space, start, end);
+}
+
+/*
+ * How far from @hva on does some slot of a space have the memory of the host,
+ * or none?  Sets @end to where that ends, if it does before.
+ */
+static bool slots_have(const AgeMemSlots *slots, uint64_t hva, uint64_t *end)
+{
+    for (unsigned i = 0; i < slots->num; i++) {
+        uint64_t start = slots->slot[i].hva;
+
+        if (start <= hva && hva - start < slots->slot[i].size) {
+            *end = MIN(*end, start + slots->slot[i].size);
+            return true;
+        }
+        if (start > hva) {
+            *end = MIN(*end, start);
+        }
+    }
+    return false;
+}
+
+/* Does any of its spaces? */
+static bool mmu_has(const AgeMMU *mmu, uint64_t hva, uint64_t *end)
+{
+    for (unsigned i = 0; i < mmu->num_spaces; i++) {
+        if (slots_have(age_memory_slots(&mmu->space[i]->mem), hva, end)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* What another space still has is remembered: SMM sees what others don't. */
+static void space_gone(AgeMemory *mem, uint64_t start, uint64_t end)
+{
+    AgeAddressSpace *space = container_of(mem, AgeAddressSpace, mem);
+
+    RCU_READ_LOCK_GUARD();
+    while (start < end) {
+        uint64_t stop = end;
+
+        if (!mmu_has(space->mmu, start, &stop)) {
+            age_history_gone(start, stop);
+        }
+        start = stop;
+    }
 }
 
 /* Harvest the part of @slot that lies in @y */
@@ -93,11 +141,16 @@ static bool mmu_has_space(AgeNotifier *n, const char *space)
 static void harvest_spaces(AgeMMU *mmu, const AgeYoung *y, AgeHarvest *h)
 {
     unsigned num = age_mmu_num_spaces(mmu);
+    AgeStamper st;
 
+    h->stamper = h->test_only ? NULL : age_history_join(&st, h->dirty);
     for (unsigned i = 0; i < num; i++) {
         if (!y->space || g_str_equal(mmu->space[i]->name, y->space)) {
             harvest_space(mmu->space[i], y, h);
         }
+    }
+    if (h->stamper) {
+        age_stamper_destroy(h->stamper);
     }
     if (h->cleared) {
         /* Pairs with age_flush_request(). */
@@ -201,6 +254,7 @@ static void mmu_invalidate(AgeNotifier *n, uint64_t start, uint64_t end)
     if (any) {
         mmu_zapped(mmu, mmu->flush_later);
     }
+    age_history_gone(start, end);
 }
 
 /* The tables are gone; RCU callbacks run with the BQL held. */
@@ -320,6 +374,7 @@ AgeAddressSpace *age_mmu_add_space(AgeMMU *mmu, char *name,
                 mmu->leaf_height);
     space->mem.gpa_limit = 1ULL << mmu->geo.gpa_bits;
     space->mem.unmapped = space_unmapped;
+    space->mem.gone = mmu->all_memory ? space_gone : NULL;
     age_memory_init(&space->mem, name, as);
 
     mmu->space[mmu->num_spaces] = space;

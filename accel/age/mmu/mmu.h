@@ -52,6 +52,7 @@ typedef struct AgeAddressSpace {
  *     no flush was requested since
  * @geo: shape of its tables; set before the first of its address spaces
  * @leaf_height: height of the tallest leaf it installs
+ * @all_memory: what none of its address spaces has any more is not the guest's
  * @space: its address spaces; grows only
  * @num_spaces: how many of @space are valid
  * @cleared: leaves turned from young to old
@@ -72,6 +73,7 @@ struct AgeMMU {
     bool unflushed;
     AgeGeometry geo;
     int leaf_height;
+    bool all_memory;
     AgeAddressSpace *space[AGE_MAX_SPACES];
     unsigned num_spaces;
     uint64_t cleared;
@@ -91,7 +93,7 @@ static inline const AgeFormat *age_mmu_format(const AgeMMU *mmu)
 
 /**
  * age_mmu_init: an MMU without address spaces, subscribed to the chain
- * @mmu: with @fmt, @flush and @leaf_height filled in
+ * @mmu: with @fmt, @flush, @leaf_height and @all_memory filled in
  * @name: how answers call it
  * @errp: set if they call another MMU so
  *

@@ -323,6 +323,37 @@ static void report_unmapped(AgeMemory *mem, const AgeMemSlot *old,
     report_range(mem, now, from, age_slot_end(old));
 }
 
+/* Report [@start, @end) of @old, which was there before. */
+static void report_gone_part(AgeMemory *mem, const AgeMemSlot *old,
+                             hwaddr start, hwaddr end)
+{
+    if (start < end) {
+        mem->gone(mem, old->hva + (start - old->gpa),
+                  old->hva + (end - old->gpa));
+    }
+}
+
+/*
+ * Report what of @old is not at the same place in @now.  Whether it may be
+ * written does not matter.
+ */
+static void report_gone(AgeMemory *mem, const AgeMemSlot *old,
+                        const AgeMemSlots *now)
+{
+    hwaddr from = old->gpa;
+
+    for (unsigned i = age_slots_lower_bound(now, old->gpa);
+         i < now->num && now->slot[i].gpa < age_slot_end(old); i++) {
+        const AgeMemSlot *slot = &now->slot[i];
+
+        if (slot->hva - slot->gpa == old->hva - old->gpa) {
+            report_gone_part(mem, old, from, slot->gpa);
+            from = age_slot_end(slot);
+        }
+    }
+    report_gone_part(mem, old, from, age_slot_end(old));
+}
+
 static void publish_slots(AgeMemory *mem, AgeMemSlots *now)
 {
     AgeMemSlots *old = mem->slots;
@@ -330,6 +361,9 @@ static void publish_slots(AgeMemory *mem, AgeMemSlots *now)
     qatomic_rcu_set(&mem->slots, now);
     for (unsigned i = 0; i < old->num; i++) {
         report_unmapped(mem, &old->slot[i], now);
+    }
+    for (unsigned i = 0; mem->gone && i < old->num; i++) {
+        report_gone(mem, &old->slot[i], now);
     }
     call_rcu(old, slots_free, rcu);
 }

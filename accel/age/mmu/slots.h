@@ -80,6 +80,8 @@ typedef struct AgeMemory AgeMemory;
  * @gpa_limit: slots end at this guest-physical address at most
  * @unmapped: called for each range whose pages are gone, or are others now,
  *     after the slots that tell so were published
+ * @gone: called after that for each range of the host's memory that is nowhere
+ *     where it was; may be NULL
  */
 struct AgeMemory {
     MemoryListener listener;
@@ -88,6 +90,7 @@ struct AgeMemory {
     GArray *pending_unserved;
     hwaddr gpa_limit;
     void (*unmapped)(AgeMemory *mem, hwaddr start, hwaddr end);
+    void (*gone)(AgeMemory *mem, uint64_t start, uint64_t end);
 };
 
 /**

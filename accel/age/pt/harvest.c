@@ -149,6 +149,107 @@ static uint64_t clear_flags(const AgeFormat *fmt, uint64_t *entry, unsigned n,
 }
 
 /*
+ * Flags in a table are about to be cleared, of which @ptr is the entry at
+ * @height for frame @gfn.
+ *
+ * If mappings went since the harvest began, the table may be unhooked by now,
+ * and what it has may be forgotten: then nothing in it is stamped.  While we
+ * stamp, nobody goes on from a zap to forget what was zapped.
+ */
+static void begin_stamping(AgeHarvest *h, const uint64_t *ptr, int height,
+                           uint64_t gfn)
+{
+    AgePath path;
+
+    if (!h->stamper) {
+        return;
+    }
+    age_stamper_begin(h->stamper);
+    if (age_pt_read_epoch(h->pt) != h->epoch) {
+        age_pt_walk(h->pt, gfn << AGE_PAGE_SHIFT, &path);
+        if (path.height > height || path.entry[height] != ptr) {
+            age_stamper_end(h->stamper);
+            return;
+        }
+    }
+    h->stamping = h->stamper;
+}
+
+static void end_stamping(AgeHarvest *h)
+{
+    if (h->stamping) {
+        age_stamper_end(h->stamping);
+        h->stamping = NULL;
+    }
+}
+
+static uint64_t page_of(const AgeFormat *fmt, uint64_t leaf)
+{
+    return (leaf & fmt->address) >> AGE_PAGE_SHIFT;
+}
+
+/*
+ * Stamp the pages of those of @n entries whose bits are set in @cleared, one by
+ * one.  An entry that was zapped meanwhile says no more which page it was of.
+ */
+static void stamp_each_page(const AgeFormat *fmt, AgeHarvest *h,
+                            const uint64_t *entry, unsigned n,
+                            uint64_t cleared)
+{
+    while (cleared) {
+        unsigned bit = __builtin_ctzll(cleared);
+        uint64_t leaf = qatomic_read(&entry[n - 1 - bit]);
+
+        cleared &= cleared - 1;
+        if (leaf) {
+            age_stamper_add(h->stamping, page_of(fmt, leaf), 1);
+        }
+    }
+}
+
+/*
+ * Do those of @n entries whose bits are set in @cleared map pages in a row, of
+ * which the first entry would have @frame?
+ */
+static bool frames_in_a_row(const AgeFormat *fmt, const uint64_t *entry,
+                            unsigned n, uint64_t cleared, uint64_t frame)
+{
+    uint64_t differ = 0;
+
+    if (cleared == age_low_bits(n)) {
+        for (unsigned i = 0; i < n; i++, frame += AGE_PAGE_SIZE) {
+            differ |= qatomic_read(&entry[i]) ^ frame;
+        }
+        return !(differ & fmt->address);
+    }
+    for (; cleared; cleared &= cleared - 1) {
+        unsigned i = n - 1 - __builtin_ctzll(cleared);
+
+        differ |= qatomic_read(&entry[i]) ^ (frame + i * AGE_PAGE_SIZE);
+    }
+    return !(differ & fmt->address);
+}
+
+/*
+ * Stamp the pages of those of @n entries whose bits are set in @cleared.  What
+ * a leaf maps is said by it alone: slots may have changed meanwhile.
+ */
+static void stamp_pages(const AgeFormat *fmt, AgeHarvest *h,
+                        const uint64_t *entry, unsigned n, uint64_t cleared)
+{
+    unsigned last = n - 1 - __builtin_ctzll(cleared);
+    uint64_t leaf = qatomic_read(&entry[last]);
+    uint64_t frame = (leaf & fmt->address) - last * AGE_PAGE_SIZE;
+
+    /* Nor does the last one say where the others are if it was zapped. */
+    if (leaf && frames_in_a_row(fmt, entry, n, cleared, frame)) {
+        age_stamper_add_bits(h->stamping, frame >> AGE_PAGE_SHIFT, n, cleared);
+    } else {
+        stamp_each_page(fmt, h, entry, n, cleared);
+    }
+}
+
+/*
  * @n page entries, for the frames before @end_gfn: one word of the bitmaps.
  * Returns whether none of them is young any more.
  */
@@ -165,6 +266,9 @@ static bool harvest_word(const AgeFormat *fmt, AgeHarvest *h, uint64_t *entry,
     select = selected_bits(h, pos, n);
     cleared = clear_flags(fmt, entry, n, young & select, h->dirty);
     h->cleared += __builtin_popcountll(cleared);
+    if (h->stamping && cleared) {
+        stamp_pages(fmt, h, entry, n, cleared);
+    }
     report_young(h, pos, n, (young & ~select) | cleared);
     return cleared == young;
 }
@@ -178,6 +282,7 @@ static bool harvest_pages(const AgeFormat *fmt, AgeHarvest *h,
 {
     bool none = true;
 
+    begin_stamping(h, &table[index], 0, s.start);
     while (s.start < s.end) {
         unsigned to_word_end = AGE_WORD_BITS - index % AGE_WORD_BITS;
         unsigned n = MIN(to_word_end, s.end - s.start);
@@ -186,6 +291,7 @@ static bool harvest_pages(const AgeFormat *fmt, AgeHarvest *h,
         index += n;
         s.start += n;
     }
+    end_stamping(h);
     return none;
 }
 
@@ -205,6 +311,23 @@ static bool clear_block(const AgeFormat *fmt, uint64_t *ptr, uint64_t *entry,
     return cleared;
 }
 
+/* As clear_block(); stamps all of the block. */
+static bool clear_and_stamp_block(const AgeFormat *fmt, AgeHarvest *h,
+                                  uint64_t *ptr, uint64_t *entry, int height,
+                                  uint64_t gfn)
+{
+    bool cleared;
+
+    begin_stamping(h, ptr, height, gfn);
+    cleared = clear_block(fmt, ptr, entry, h->dirty);
+    if (cleared && h->stamping) {
+        age_stamper_add(h->stamping, page_of(fmt, *entry),
+                        frames_per_entry(height));
+    }
+    end_stamping(h);
+    return cleared;
+}
+
 /*
  * A block, of which the frames @s are in the range.  Returns false if it is
  * not one any more; @entry is then what it became.
@@ -215,7 +338,8 @@ static bool harvest_block(const AgeFormat *fmt, AgeHarvest *h, uint64_t *ptr,
     bool clear = any_selected(h, s);
 
     while (*entry & age_leaf_flag(fmt, h->dirty)) {
-        if (!clear || clear_block(fmt, ptr, entry, h->dirty)) {
+        if (!clear || clear_and_stamp_block(fmt, h, ptr, entry, height,
+                                            s.start)) {
             h->cleared += clear;
             report_all_young(h, s);
             return true;
@@ -423,6 +547,9 @@ void age_pt_harvest(AgePageTable *pt, uint64_t start, uint64_t end,
     uint64_t cleared = h->cleared;
 
     assert(age_in_rcu_read());
+    h->pt = pt;
+    /* Before the first entry is read: what is read may go from now on. */
+    h->epoch = age_pt_read_epoch(pt);
     /* The format may have been changed to one that knows no dirty state. */
     if (age_leaf_flag(fmt, h->dirty)) {
         harvest_table(fmt, h, pt->root, start >> age_height_shift(height),

@@ -8,6 +8,7 @@
 #define ACCEL_AGE_PT_HARVEST_H
 
 #include "ptable.h"
+#include "stamper.h"
 
 /**
  * AgeHarvest: what to harvest, and what came of it
@@ -29,9 +30,12 @@
  * @test_only: without @select: test all pages, rather than clear them
  * @young: the bits of young pages are set, all others are left alone.  NULL
  *     if it does not matter which pages they are
+ * @stamper: pages whose flag was cleared are stamped by this one.  NULL if
+ *     there is no history
  * @any: some page was young
  * @cleared: leaves that turned from young to old
  * @skipped: tables that were passed over because nothing below was young
+ * @pt, @epoch, @stamping: the harvest's own
  */
 typedef struct AgeHarvest {
     uint64_t lsb_gfn;
@@ -39,9 +43,13 @@ typedef struct AgeHarvest {
     const unsigned long *select;
     bool test_only;
     unsigned long *young;
+    AgeStamper *stamper;
     bool any;
     uint64_t cleared;
     uint64_t skipped;
+    const AgePageTable *pt;
+    uint64_t epoch;
+    AgeStamper *stamping;
 } AgeHarvest;
 
 /**
@@ -72,7 +80,11 @@ typedef struct AgeHarvest {
  * a full barrier.  If nothing is young, the word is set to NONE, unless it
  * changed meanwhile.  A table of tables counts as old if its word is NONE.
  *
- * Context: RCU read-side critical section; takes no lock and does not wait.
+ * With @h->stamper, all pages of a block that is cleared are stamped, in the
+ * range or not: the flag was theirs as well.
+ *
+ * Context: RCU read-side critical section; takes no lock but the history's, and
+ *     does not wait.
  */
 void age_pt_harvest(AgePageTable *pt, uint64_t start, uint64_t end,
                     AgeHarvest *h);

@@ -74,6 +74,7 @@ static int age_init_machine(MachineState *ms)
     mmu->flush = age_flush_request;
     mmu->flush_later = age_flush_request_later;
     mmu->leaf_height = age_state.page_size;
+    mmu->all_memory = true;
     /* It comes before all devices, so the name is free. */
     age_mmu_init(mmu, "age", &error_abort);
     age_load_init();

@@ -15,10 +15,11 @@
 #define qatomic_read(p)         WEAK(p, weak_load(p, sizeof(*(p)), false))
 #define qatomic_load_acquire(p) WEAK(p, weak_load(p, sizeof(*(p)), true))
 #define qatomic_set(p, v)       ((void)weak_rmw(p, sizeof(*(p)), 0, v))
+#define qatomic_store_release(p, v) qatomic_set(p, v)
 #define qatomic_xchg(p, v)      WEAK(p, weak_rmw(p, sizeof(*(p)), 0, v))
 #define qatomic_fetch_and(p, n) WEAK(p, weak_rmw(p, sizeof(*(p)), n, 0))
 #define qatomic_cmpxchg(p, old, new_) \
-    WEAK(p, weak_cmpxchg(p, sizeof(*(p)), old, new_))
+    WEAK(p, weak_cmpxchg(p, sizeof(*(p)), (uintptr_t)(old), (uintptr_t)(new_)))
 
 /* Counters of events order nothing, but for the one that is watched. */
 #define qatomic_inc(p)          weak_add(p, sizeof(*(p)), 1)

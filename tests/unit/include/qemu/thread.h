@@ -17,6 +17,7 @@ typedef pthread_cond_t QemuCond;
 typedef pthread_t QemuThread;
 
 #define qemu_mutex_init(mutex)          pthread_mutex_init(mutex, NULL)
+#define qemu_mutex_destroy(mutex)       pthread_mutex_destroy(mutex)
 #define qemu_mutex_lock(mutex)          pthread_mutex_lock(mutex)
 #define qemu_mutex_unlock(mutex)        pthread_mutex_unlock(mutex)
 #define qemu_cond_init(cond)            pthread_cond_init(cond, NULL)
