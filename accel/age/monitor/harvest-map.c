@@ -212,6 +212,7 @@ bool age_harvest_map_to_memory(HarvestMap *map, const AgeSparse *young)
     if (host != map->memory || !fits_memory(map, size)) {
         return false;
     }
+    fill_in(map);
     flip_young(map, young);
     memcpy(host + offset_of(map), map->bits, map->bytes);
     return true;
