@@ -140,7 +140,7 @@ int main(int argc, char **argv)
     rcu_register_thread();
     rcu_read_lock();
     bench_init(&b.table, &age_format_ept, gib * GIB);
-    age_history_init(&b.h, false, b.ms);
+    age_history_init(&b.h, false, 1, b.ms);
     age_stamper_init(&b.st, &b.h, 0);
     /* Memory for all stamps is there. */
     pass(&b, true, make_dense(&b.table, AGE_TABLE_ENTRIES));

@@ -285,8 +285,9 @@ static uint64_t read_once(Worker *w, uint64_t since)
     harvest(w, WINDOW / PAGE, PAGES, NULL);
     next = age_history_next(&race->h, now_ms());
     g_assert_cmpuint(next, >, since);
-    g_assert_true(age_history_since(&race->h, 0, since,
-                                    frame_of(WINDOW) / PAGE, PAGES, told, w));
+    g_assert_cmpint(age_history_since(&race->h, 0, since,
+                                      frame_of(WINDOW) / PAGE, PAGES, told,
+                                      w), ==, AGE_SINCE_KNOWN);
     qatomic_store_release(&race->reads[w->index],
                           race->reads[w->index] + 1);
     return next;
@@ -416,7 +417,7 @@ static void test_race(const Shape *shape)
     Worker walkers[WALKERS], harvesters[HARVESTERS], readers[READERS], zap;
 
     shape_init(&race->pt, shape);
-    age_history_init(&race->h, false, now_ms());
+    age_history_init(&race->h, false, 1, now_ms());
     start_workers(race, readers, READERS, reader);
     start_workers(race, harvesters, HARVESTERS, harvester);
     start_workers(race, walkers, WALKERS, walker);

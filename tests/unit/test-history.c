@@ -43,7 +43,7 @@ static void model_init(Model *m, unsigned kind)
     m->ms = 1000;
     m->kind = kind;
     m->times = g_hash_table_new(NULL, NULL);
-    age_history_init(&m->h, kind, m->ms);
+    age_history_init(&m->h, kind, 1, m->ms);
     age_stamper_init(&m->st, &m->h, kind);
 }
 
@@ -136,14 +136,15 @@ static void check_since(Model *m)
 {
     uint64_t now = m->h.clock.now;
     uint64_t since = now - 1 - rnd_below(MIN(now - 1, 30) + 1);
-    bool known = !since || since >= m->h.oldest;
+    AgeSince known = !since || since >= m->h.oldest ? AGE_SINCE_KNOWN
+                                                    : AGE_SINCE_LONG_AGO;
     unsigned first, pages;
 
     random_pages(&first, &pages);
     memset(m->told, 0, sizeof(m->told));
-    g_assert(age_history_since(&m->h, m->kind, since, FIRST + first, pages,
-                               told, m) == known);
-    for (unsigned i = 0; i < PAGES && known; i++) {
+    g_assert_cmpint(age_history_since(&m->h, m->kind, since, FIRST + first,
+                                      pages, told, m), ==, known);
+    for (unsigned i = 0; i < PAGES && known == AGE_SINCE_KNOWN; i++) {
         bool want = i >= first && i < first + pages && m->number[i] > since;
 
         g_assert(m->told[i] == want);
@@ -328,6 +329,12 @@ static void test_kept(void)
     g_assert_cmpuint(age_ages_kept(UINT64_MAX), <, UINT64_MAX);
 }
 
+/* What is a number to ask with for the first @pages pages? */
+static AgeSince since(Model *m, uint64_t number, uint64_t pages)
+{
+    return age_history_since(&m->h, 0, number, FIRST, pages, told, m);
+}
+
 /* Numbers of before are refused, as are those that were never handed out. */
 static void test_generation(void)
 {
@@ -341,13 +348,38 @@ static void test_generation(void)
     after = age_history_next(&m->h, m->ms);
     g_assert_cmpuint(age_history_touched(&m->h, 0), ==, 0);
     g_assert_cmpuint(m->h.stamps[0].regions, ==, 0);
-    g_assert_false(age_history_since(&m->h, 0, before, FIRST, 1, told, m));
-    g_assert_true(age_history_since(&m->h, 0, after, FIRST, 1, told, m));
-    g_assert_false(age_history_since(&m->h, 0, after + 1, FIRST, 1, told, m));
-    g_assert_true(age_history_since(&m->h, 0, 0, FIRST, PAGES, told, m));
+    g_assert_cmpint(since(m, before, 1), ==, AGE_SINCE_GENERATION);
+    g_assert_cmpint(since(m, after, 1), ==, AGE_SINCE_KNOWN);
+    g_assert_cmpint(since(m, after + 1, 1), ==, AGE_SINCE_FUTURE);
+    g_assert_cmpint(since(m, 0, PAGES), ==, AGE_SINCE_KNOWN);
     for (unsigned i = 0; i < PAGES; i++) {
         g_assert_false(m->told[i]);
     }
+    model_destroy(m);
+}
+
+/* Numbers of an earlier history are as those of another generation. */
+static void test_first(void)
+{
+    g_autofree Model *m = g_new(Model, 1);
+    uint64_t next;
+
+    model_init(m, 0);
+    age_stamper_destroy(&m->st);
+    age_history_destroy(&m->h);
+    age_history_init(&m->h, false, 1000, m->ms);
+    age_stamper_init(&m->st, &m->h, 0);
+    g_assert_cmpint(since(m, 999, 1), ==, AGE_SINCE_GENERATION);
+    age_stamper_begin(&m->st);
+    age_stamper_add(&m->st, FIRST + 1, 1);
+    age_stamper_end(&m->st);
+    next = age_history_next(&m->h, m->ms);
+    g_assert_cmpuint(next, ==, 1000);
+    g_assert_cmpint(since(m, 0, 2), ==, AGE_SINCE_KNOWN);
+    g_assert_true(m->told[1] && !m->told[0]);
+    m->told[1] = false;
+    g_assert_cmpint(since(m, next, 2), ==, AGE_SINCE_KNOWN);
+    g_assert_false(m->told[1]);
     model_destroy(m);
 }
 
@@ -367,9 +399,9 @@ static void test_large(void)
     next = age_history_next(&m->h, m->ms);
     g_assert_cmpuint(m->h.stamps[0].regions, ==, 4);
     g_assert_cmpuint(m->h.stamps[0].groups->len, ==, 4);
-    g_assert_true(age_history_since(&m->h, 0, 0, FIRST, 1, told, m));
+    g_assert_cmpint(since(m, 0, 1), ==, AGE_SINCE_KNOWN);
     g_assert_true(m->told[0]);
-    g_assert_true(age_history_since(&m->h, 0, next, FIRST, 4 * tib, told, m));
+    g_assert_cmpint(since(m, next, 4 * tib), ==, AGE_SINCE_KNOWN);
     age_history_forget(&m->h, FIRST, 4 * tib, m->ms);
     g_assert_cmpuint(m->h.stamps[0].regions, ==, 0);
     model_destroy(m);
@@ -383,6 +415,7 @@ int main(int argc, char **argv)
     g_test_add_func("/age/history/coarse", test_coarse);
     g_test_add_func("/age/history/kept", test_kept);
     g_test_add_func("/age/history/generation", test_generation);
+    g_test_add_func("/age/history/first", test_first);
     g_test_add_func("/age/history/large", test_large);
     return g_test_run();
 }

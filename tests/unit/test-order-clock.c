@@ -56,7 +56,7 @@ static void setup(void *opaque)
 {
     Stage *s = opaque;
 
-    age_clock_init(&s->clock);
+    age_clock_init(&s->clock, 1);
     s->teller = age_clock_join(&s->clock);
     s->accessed = 1;
     s->stamp = 0;

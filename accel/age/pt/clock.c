@@ -9,9 +9,9 @@
 #include "qemu/memalign.h"
 #include "clock.h"
 
-void age_clock_init(AgeClock *clock)
+void age_clock_init(AgeClock *clock, uint64_t first)
 {
-    *clock = (AgeClock) { .now = 1 };
+    *clock = (AgeClock) { .now = first };
 }
 
 void age_clock_destroy(AgeClock *clock)

@@ -32,7 +32,7 @@ struct AgeTeller {
 /**
  * AgeClock: the number
  *
- * @now: what is stamped with; 1 is the first
+ * @now: what is stamped with
  * @first: the places of all who were ever there at a time; grows only
  */
 typedef struct AgeClock {
@@ -40,8 +40,8 @@ typedef struct AgeClock {
     AgeTeller *first;
 } AgeClock;
 
-/* A clock at 1, with nobody there */
-void age_clock_init(AgeClock *clock);
+/* A clock at @first, which is 1 at least, with nobody there */
+void age_clock_init(AgeClock *clock, uint64_t first);
 
 /* Nobody uses it any more. */
 void age_clock_destroy(AgeClock *clock);

@@ -55,16 +55,19 @@ static void rebase(AgeHistory *h, uint64_t now)
     h->oldest = MAX(h->oldest, base + 1);
 }
 
-void age_history_init(AgeHistory *h, bool dirty, uint64_t ms)
+void age_history_init(AgeHistory *h, bool dirty, uint64_t first, uint64_t ms)
 {
     *h = (AgeHistory) {
         .dirty = dirty,
         .span = AGE_HISTORY_SPAN,
-        .oldest = 1,
+        .base = first - 1,
+        .first = first,
+        .oldest = first,
         .ms = ms,
     };
+    assert(first > 0);
     qemu_mutex_init(&h->lock);
-    age_clock_init(&h->clock);
+    age_clock_init(&h->clock, first);
     for (unsigned kind = 0; kind < AGE_KINDS; kind++) {
         age_stamps_init(&h->stamps[kind]);
     }
@@ -208,21 +211,43 @@ void age_history_new_generation(AgeHistory *h, uint64_t ms)
 
     qemu_mutex_lock(&h->lock);
     forget(h, 0, UINT64_MAX >> AGE_PAGE_SHIFT, number);
-    h->oldest = number;
+    h->first = h->oldest = number;
     qemu_mutex_unlock(&h->lock);
 }
 
 /* Reading */
 
-static bool since_in_chunk(AgeHistory *h, unsigned kind, uint64_t since,
-                           uint64_t page, uint64_t pages,
-                           AgeStampedFunc *stamped, void *opaque)
+/* With the lock held */
+static AgeSince what_is(const AgeHistory *h, uint64_t since)
 {
-    bool known;
+    if (since >= h->clock.now) {
+        return AGE_SINCE_FUTURE;
+    }
+    if (since && since < h->first) {
+        return AGE_SINCE_GENERATION;
+    }
+    return since && since < h->oldest ? AGE_SINCE_LONG_AGO : AGE_SINCE_KNOWN;
+}
+
+AgeSince age_history_what_is(AgeHistory *h, uint64_t since)
+{
+    AgeSince what;
 
     qemu_mutex_lock(&h->lock);
-    known = !since || (since >= h->oldest && since < h->clock.now);
-    if (known) {
+    what = what_is(h, since);
+    qemu_mutex_unlock(&h->lock);
+    return what;
+}
+
+static AgeSince since_in_chunk(AgeHistory *h, unsigned kind, uint64_t since,
+                               uint64_t page, uint64_t pages,
+                               AgeStampedFunc *stamped, void *opaque)
+{
+    AgeSince known;
+
+    qemu_mutex_lock(&h->lock);
+    known = what_is(h, since);
+    if (known == AGE_SINCE_KNOWN) {
         age_stamps_since(&h->stamps[kind], page, pages,
                          since ? since - h->base : 0, stamped, opaque);
     }
@@ -230,13 +255,13 @@ static bool since_in_chunk(AgeHistory *h, unsigned kind, uint64_t since,
     return known;
 }
 
-bool age_history_since(AgeHistory *h, unsigned kind, uint64_t since,
-                       uint64_t page, uint64_t pages,
-                       AgeStampedFunc *stamped, void *opaque)
+AgeSince age_history_since(AgeHistory *h, unsigned kind, uint64_t since,
+                           uint64_t page, uint64_t pages,
+                           AgeStampedFunc *stamped, void *opaque)
 {
-    bool known = true;
+    AgeSince known = AGE_SINCE_KNOWN;
 
-    while (pages > 0 && known) {
+    while (pages > 0 && known == AGE_SINCE_KNOWN) {
         uint64_t n = MIN(pages, CHUNK_PAGES - page % CHUNK_PAGES);
 
         known = since_in_chunk(h, kind, since, page, n, stamped, opaque);

@@ -20,6 +20,21 @@
 #define AGE_HISTORY_SPAN    0xffffffffu
 
 /**
+ * AgeSince: what a number is that a reader asks with
+ *
+ * @AGE_SINCE_KNOWN: what was stamped later is known
+ * @AGE_SINCE_FUTURE: it was not handed out yet
+ * @AGE_SINCE_GENERATION: it is of another generation, or another history
+ * @AGE_SINCE_LONG_AGO: so many came after it that it shares a stamp
+ */
+typedef enum AgeSince {
+    AGE_SINCE_KNOWN,
+    AGE_SINCE_FUTURE,
+    AGE_SINCE_GENERATION,
+    AGE_SINCE_LONG_AGO,
+} AgeSince;
+
+/**
  * AgeHistory: what is remembered
  *
  * @lock: protects all but @clock.  Held for the stamps of a table, or to read
@@ -32,6 +47,7 @@
  * @ages: how many pages have which
  * @base: see @stamps
  * @span: the stamps there may be, at most %AGE_HISTORY_SPAN
+ * @first: the number with which the generation began
  * @oldest: a number before this one tells too little to ask with
  * @ms: the time of the last tick
  * @touched: pages that have a stamp, for each kind
@@ -47,6 +63,7 @@ typedef struct AgeHistory {
     AgeAges ages;
     uint64_t base;
     uint32_t span;
+    uint64_t first;
     uint64_t oldest;
     uint64_t ms;
     uint64_t touched[AGE_KINDS];
@@ -91,9 +108,11 @@ typedef struct AgeStamper {
  * age_history_init: nothing was ever touched
  * @h: the history
  * @dirty: remember stores as well
+ * @first: its first number, 1 at least.  Numbers of an earlier history are
+ *     refused if they are smaller
  * @ms: the time of now, in milliseconds
  */
-void age_history_init(AgeHistory *h, bool dirty, uint64_t ms);
+void age_history_init(AgeHistory *h, bool dirty, uint64_t first, uint64_t ms);
 
 /* Nobody uses it any more. */
 void age_history_destroy(AgeHistory *h);
@@ -132,6 +151,15 @@ void age_history_pass(AgeHistory *h, uint64_t ms);
 uint64_t age_history_next(AgeHistory *h, uint64_t ms);
 
 /**
+ * age_history_what_is: what is a number that a reader asks with?
+ * @h: the history
+ * @since: the number; 0 is always known
+ *
+ * Context: any thread.
+ */
+AgeSince age_history_what_is(AgeHistory *h, uint64_t since);
+
+/**
  * age_history_since: pages that were stamped later than a number
  * @h: the history
  * @kind: 0, or 1 for dirty
@@ -141,11 +169,10 @@ uint64_t age_history_next(AgeHistory *h, uint64_t ms);
  * @stamped: told of them, by ascending page, with @h->lock held
  * @opaque: for @stamped
  *
- * Returns: false if @since is of another generation, too long ago or not handed
- *     out yet.
+ * Returns: what @since is; unless it is known, not all was told.
  * Context: any thread.
  */
-bool age_history_since(AgeHistory *h, unsigned kind, uint64_t since,
+AgeSince age_history_since(AgeHistory *h, unsigned kind, uint64_t since,
                        uint64_t page, uint64_t pages,
                        AgeStampedFunc *stamped, void *opaque);
 
