@@ -11,7 +11,7 @@ import contextlib
 import threading
 import time
 
-from ..guest.workload import TITLES, Guest, images_present
+from ..guest.workload import GUESTS, TITLES, Guest, images_present
 from ..qemu.emulator import build_dir
 from ..qemu.harvest import Harvester
 from .figures import (BenchError, Pair, Sample, Skip, Stopwatch, cpu_seconds,
@@ -44,12 +44,11 @@ def need_images(arch):
         raise Skip(f"no images for {arch}: run scripts/build-guest")
 
 
-def guest_for(arch, accel, plugin=None):
+def guest_for(arch, accel, *options):
     """A guest with the loads in it."""
     guest = Guest(arch, f"{accel},thread=multi", monitors=2, program="load",
                   smp=CPUS, memory=MEMORY_MIB)
-    if plugin:
-        guest.options += ["-plugin", plugin]
+    guest.options += map(str, options)
     return guest
 
 
@@ -112,10 +111,10 @@ def timed_boot(stack, guest, flush=None):
     return sample
 
 
-def boot_once(arch, accel, flush=None, plugin=None):
+def boot_once(arch, accel, *options, flush=None):
     """A boot, after which the guest is gone."""
     with contextlib.ExitStack() as stack:
-        return timed_boot(stack, guest_for(arch, accel, plugin), flush)
+        return timed_boot(stack, guest_for(arch, accel, *options), flush)
 
 
 def boot_pairs(args, arch, what, candidate, runs=None):
@@ -135,7 +134,8 @@ def boot_row(args):
         for flush in args.sizes["boot"]:
             what, goal = HARVESTS[flush]
             pair = boot_pairs(args, arch, what,
-                              lambda a=arch, f=flush: boot_once(a, "age", f))
+                              lambda a=arch, f=flush: boot_once(a, "age",
+                                                                flush=f))
             yield pair.result("boot", f"{TITLES[arch]} boot, {what}", goal)
 
 
@@ -148,7 +148,7 @@ def plugin_row(args):
         if arch in args.archs:
             pair = boot_pairs(
                 args, arch, "hotpages",
-                lambda a=arch: boot_once(a, "tcg", plugin=path),
+                lambda a=arch: boot_once(a, "tcg", "-plugin", path),
                 min(args.runs, PLUGIN_RUNS))
             yield pair.result("plugin",
                               f"{TITLES[arch]} boot, tcg with hotpages")
@@ -157,12 +157,17 @@ def plugin_row(args):
 # Loads
 
 class Rounds:
-    """Loads of one architecture; each round has two new guests."""
+    """
+    Loads of one architecture; each round has two new guests.
 
-    def __init__(self, args, arch):
+    @sides are their accelerators, each with further options behind it.
+    """
+
+    def __init__(self, args, arch, sides=(("tcg",), ("age",))):
         need_images(arch)
         self.args = args
         self.arch = arch
+        self.sides = sides
         self.boots = Pair()
         self.pairs = {}
         self.amounts = {}
@@ -175,8 +180,8 @@ class Rounds:
         @variants are (load, policy, rate); the base runs before each.
         """
         with contextlib.ExitStack() as stack:
-            base = guest_for(self.arch, "tcg")
-            candidate = guest_for(self.arch, "age")
+            base, candidate = (guest_for(self.arch, *side)
+                               for side in self.sides)
             self.args.progress(f"{TITLES[self.arch]}: two guests boot")
             self.boots.add(timed_boot(stack, base),
                            timed_boot(stack, candidate))
@@ -206,8 +211,10 @@ class Rounds:
         first, first_sum = run_load(base, name, amount)
         second, second_sum = run_load(candidate, name, amount, flush, rate)
         if first_sum != second_sum:
+            base, candidate = map(" ".join, self.sides)
             raise BenchError(f"{self.arch} {name} {amount}: the result is "
-                             f"{first_sum} with tcg, {second_sum} with age")
+                             f"{first_sum} with {base}, {second_sum} with "
+                             f"{candidate}")
         self.pairs.setdefault(variant, Pair()).add(first, second)
 
 
@@ -247,6 +254,47 @@ def load_row(args):
             yield pair.result("load", f"{TITLES[arch]} {name}, {what}", goal,
                               about={"amount": rounds.amounts[name]})
         yield from memory(arch, rounds.queries)
+
+
+def sides_row(args, row, sides, goals):
+    """Loads that nobody harvests; @goals by load, then by architecture."""
+    variants = [(name, None, RATE) for name in goals if name in LOADS]
+    for arch in args.archs:
+        rounds = Rounds(args, arch, sides)
+        for _ in range(args.runs):
+            rounds.round(variants)
+        if "boot" in goals:
+            yield rounds.boots.result(row, f"{TITLES[arch]} boot",
+                                      goals["boot"][arch])
+        for (name, _, _), pair in rounds.pairs.items():
+            yield pair.result(row, f"{TITLES[arch]} {name}", goals[name][arch],
+                              about={"amount": rounds.amounts[name]})
+
+
+def both(goal):
+    """The same goal for all architectures."""
+    return dict.fromkeys(GUESTS, goal)
+
+
+def grow_row(args):
+    """The row "grow": TLBs that grow, against tcg."""
+    yield from sides_row(args, "grow", (("tcg",), ("age,tlb-grow=on",)), {
+        "boot": both(0.95), "compile": both(1), "pipe": both(1.02),
+        "random": {"x86_64": 0.10, "aarch64": 0.65}})
+
+
+def blocks_row(args):
+    """The row "blocks": leaves of 2 MiB, against those of 4 KiB."""
+    yield from sides_row(args, "blocks", (("age",), ("age,page-size=2m",)),
+                         {"boot": both(None), "random": both(1)})
+
+
+def interval_row(args):
+    """The row "interval": a history that harvests once a second."""
+    history = "age-history,id=h0,interval=1000"
+    yield from sides_row(args, "interval",
+                         (("age",), ("age", "-object", history)),
+                         {name: both(1.01) for name in ("boot", *LOADS)})
 
 
 def rate_row(args):

@@ -39,7 +39,8 @@ from ..qemu.harvest import HarvestError
 from ..qemu.qmp import QMPError
 from ..terminal import Terminal
 from ..version import add_version
-from . import calls, compare, faults, flush, guests, show, tables
+from . import (balloon, calls, compare, faults, flush, guests, harvests, show,
+               tables)
 from .figures import BenchError, Skip, skipped
 from .report import VERSION, read_report
 
@@ -47,10 +48,21 @@ FAILURES = (BenchError, EmulatorError, HarvestError, QMPError, WorkloadError)
 
 ROWS = {
     "table": (tables.table_row, "page tables by themselves; needs no guest"),
+    "history": (tables.history_row, "the history by itself: what stamps cost, "
+                                    "and reads"),
     "call": (calls.call_row, "single calls over QMP on a large machine"),
     "load": (guests.load_row, "guests under age against tcg, harvested or "
                               "not; memory of the tables"),
     "boot": (guests.boot_row, "boots of guests that are harvested"),
+    "grow": (guests.grow_row, "the same with TLBs that grow, nobody "
+                              "harvests"),
+    "blocks": (guests.blocks_row, "leaves of 2 MiB against those of 4 KiB"),
+    "interval": (guests.interval_row, "a history that harvests once a second, "
+                                      "against none"),
+    "balloon": (balloon.balloon_row, "a balloon that takes 1 GiB and gives it "
+                                     "back"),
+    "harvest": (harvests.harvest_row, "passes over a guest that has booted: "
+                                      "all young, and idle"),
     "faults": (faults.faults_row, "harvests while vCPUs fault, with and "
                                    "without the MMU lock"),
     "flush": (flush.flush_row, "harvests with a flush where hundreds of "
@@ -64,10 +76,12 @@ ROWS = {
 # boots; MiB, vCPUs and bursts a run of the row "faults"; where plugins run
 FULL = {"table": (1, 16, 64, 256, 1024), "call": 64, "seconds": 3,
         "boot": ("none", "request"), "area": 1024, "cpus": (1, 2, 4, 8),
-        "bursts": 3, "plugin": tuple(GUESTS), "vcpus": 288}
+        "bursts": 3, "plugin": tuple(GUESTS), "vcpus": 288, "balloon": 1024,
+        "history": 64}
 QUICK = {"table": (1,), "call": 2, "seconds": 0.3, "boot": (), "area": 64,
-         "cpus": (2,), "bursts": 2, "plugin": (), "vcpus": 16}
-QUICK_ROWS = ("table", "call", "load", "faults", "flush")
+         "cpus": (2,), "bursts": 2, "plugin": (), "vcpus": 16, "balloon": 64,
+         "history": 1}
+QUICK_ROWS = ("table", "history", "call", "load", "faults", "flush")
 
 
 def parse_args(argv):
@@ -125,7 +139,8 @@ def check_args(parser, args):
     if args.max_gib is not None:
         args.sizes["table"] = [gib for gib in args.sizes["table"]
                                if gib <= args.max_gib]
-        args.sizes["call"] = min(args.sizes["call"], args.max_gib)
+        for row in "call", "history":
+            args.sizes[row] = min(args.sizes[row], args.max_gib)
 
 
 def check_alone(parser, args):
@@ -238,7 +253,7 @@ def run(args, term):
     """What the command line asks for; returns the exit status."""
     if args.list:
         for name, (_, what) in ROWS.items():
-            term.line(f"{name:<8} {what}")
+            term.line(f"{name:<9} {what}")
         return 0
     if args.show or args.rst:
         show_file(args, term)
