@@ -36,7 +36,7 @@ FILES = [
     'docs/specs/age*.rst',
     'docs/system/age*.rst',
     'include/system/age*.h',
-    'qapi/age.json',
+    'qapi/age*.json',
     'tests/qtest/fuzz/age_*.[ch]',
 ]
 
@@ -57,6 +57,7 @@ class Hook:
     """What to add to one file of QEMU: mostly one line.
 
     `anchor` is a line, or several in a row, that occurs once in `file`.
+    `where` is "before" or "after" it, or "instead" of it.
     `needs` are the files of ours without which the line makes no sense.
     `since` and `before` bound the QEMU versions that want it; empty: all.
     `mend` says that it mends QEMU, which can be left out.
@@ -106,9 +107,40 @@ HOOKS = [
     Hook('meson.build', 'before', "    'accel/kvm',",
          "    'accel/age',", 'accel/age/trace-events'),
     Hook('qapi/meson.build', 'after', "    'acpi',",
-         "    'age',", 'qapi/age.json accel/age/meson.build'),
-    Hook('qapi/qapi-schema.json', 'after', "{ 'include': 'yank.json' }",
-         "{ 'include': 'age.json' }", 'qapi/age.json accel/age/meson.build'),
+         "    'age',\n    'age-history',",
+         'qapi/age.json qapi/age-history.json accel/age/meson.build'),
+    # Before qom.json, which has the properties of age-history objects
+    Hook('qapi/qapi-schema.json', 'before', "{ 'include': 'qom.json' }",
+         "{ 'include': 'age.json' }\n{ 'include': 'age-history.json' }",
+         'qapi/age.json qapi/age-history.json accel/age/meson.build'),
+    Hook('qapi/qom.json', 'before', "{ 'include': 'authz.json' }",
+         "{ 'include': 'age-history.json' }",
+         'qapi/age-history.json accel/age/meson.build'),
+    Hook('qapi/qom.json', 'before', "    'authz-list',",
+         "    { 'name': 'age-history',\n      'if': 'CONFIG_AGE' },",
+         'qapi/age-history.json accel/age/meson.build'),
+    Hook('qapi/qom.json', 'before',
+         "      'authz-list':                 'AuthZListProperties',",
+         "      'age-history':                { 'type': 'AgeHistoryProperties',\n"
+         "                                      'if': 'CONFIG_AGE' },",
+         'qapi/age-history.json accel/age/meson.build'),
+    Hook('qapi/stats.json', 'after',
+         '# @kvm: since 7.1\n#\n# @cryptodev: since 8.0',
+         '#\n# @age: since 10.0', 'qapi/age-history.json accel/age/meson.build'),
+    Hook('qapi/stats.json', 'instead', "  'data': [ 'kvm', 'cryptodev' ] }",
+         "  'data': [ 'kvm', 'cryptodev',\n"
+         "            { 'name': 'age', 'if': 'CONFIG_AGE' } ] }",
+         'qapi/age-history.json accel/age/meson.build'),
+    Hook('system/vl.c', 'before', '    /* Reason: property "chardev" */',
+         '    /* Reason: needs the accelerator */\n'
+         '    if (g_str_equal(type, "age-history")) {\n'
+         '        return false;\n    }\n',
+         'qapi/age-history.json accel/age/meson.build'),
+    Hook('monitor/monitor.c', 'after',
+         '    [QAPI_EVENT_HV_BALLOON_STATUS_REPORT] = { 1000 * SCALE_MS },',
+         '#ifdef CONFIG_AGE\n'
+         '    [QAPI_EVENT_AGE_HISTORY_PASS]  = { 1000 * SCALE_MS },\n#endif',
+         'qapi/age-history.json accel/age/meson.build'),
     Hook('hmp-commands-info.hx', 'after',
          "    Show the crypto devices.\nERST",
          '#include "accel/age/monitor/hmp-commands-info.h.inc"',
@@ -124,6 +156,22 @@ HOOKS = [
          '\n'
          r'    "                hw-ad=on|off,haft=on|off,tlb-grow=on|off (age)\n"',
          'accel/age/meson.build'),
+    Hook('qemu-options.hx', 'before', '    ``-object rng-builtin,id=id``',
+         '    ``-object age-history,id=id[,interval=ms][,flush=none|request]'
+         '[,dirty=on|off][,events=on|off]``\n'
+         '        Remembers for each page of the guest when it was last '
+         'accessed, under\n'
+         '        ``-accel age``.  Any number of clients of QMP can read it.\n'
+         '\n'
+         '        Every ``interval`` milliseconds it makes a harvest of all '
+         'memory; 0,\n'
+         '        the default, leaves that to clients.  ``flush`` is what is '
+         'done about\n'
+         '        TLBs then (default: request).  With ``dirty=on`` it remembers '
+         'stores as\n'
+         '        well.  With ``events=on`` each harvest of its own ends with '
+         'an event.\n',
+         'docs/interop/age-history.rst qapi/age-history.json'),
     # Commands that can be given without arguments, but are no queries
     Hook('tests/qtest/qmp-cmd-test.c', 'after', '        "add-fd",',
          '        "age-test-clear-dirty",\n        "age-test-clear-young",',
@@ -178,6 +226,8 @@ HOOKS = [
          '   age-accuracy', 'docs/system/age-accuracy.rst'),
     Hook('docs/interop/index.rst', 'before', '   barrier',
          '   age-harvest', 'docs/interop/age-harvest.rst'),
+    Hook('docs/interop/index.rst', 'before', '   barrier',
+         '   age-history', 'docs/interop/age-history.rst'),
     Hook('docs/devel/index-internals.rst', 'after', '   vfio-iommufd',
          '   age', 'docs/devel/age.rst'),
     Hook('docs/devel/index-internals.rst', 'after', '   age',
@@ -214,6 +264,10 @@ def positions(lines, wanted):
 def remove_hook(lines, hook):
     """Take what `hook` added out where it stands next to its anchor."""
     anchor, added = hook.anchor.split('\n'), hook.line.split('\n')
+    if hook.where == 'instead':
+        for start in positions(lines, added):
+            return lines[:start] + anchor + lines[start + len(added):]
+        return lines
     before = hook.where == 'before'
     pair = added + anchor if before else anchor + added
     for start in positions(lines, pair):
@@ -234,8 +288,9 @@ def insert_hook(lines, hook):
     if positions(lines, added):
         raise OverlayError(f'{hook.file}: "{hook.line.strip()}" is there'
                            f' already, but not next to "{name}"')
-    at = found[0] + (0 if hook.where == 'before' else len(anchor))
-    return lines[:at] + added + lines[at:]
+    at = found[0] + (len(anchor) if hook.where == 'after' else 0)
+    rest = at + (len(anchor) if hook.where == 'instead' else 0)
+    return lines[:at] + added + lines[rest:]
 
 
 # Files

@@ -164,7 +164,7 @@ int main(int argc, char **argv)
         fprintf(stderr, "usage: bench-table GIB RUNS\n");
         return 2;
     }
-    /* Nothing is zapped before the end, so all of it may be one critical section. */
+    /* Nothing is zapped before the end: it may be one critical section. */
     rcu_register_thread();
     rcu_read_lock();
     bench_init(&b, &age_format_ept, gib * GIB);

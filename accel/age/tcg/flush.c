@@ -58,6 +58,7 @@ void age_flush_if_asked(CPUState *cpu)
     /* Page walks of the guest go through the TLB as well: flush all modes. */
     tlb_flush(cpu);
     qatomic_inc(&flushes.done);
+    qatomic_set(&vcpu->flushes, vcpu->flushes + 1);
     if (qatomic_cmpxchg(&vcpu->flush, FLUSH_BUSY, FLUSH_NONE) == FLUSH_BUSY) {
         qatomic_dec(&age_flushes_owed);
     }

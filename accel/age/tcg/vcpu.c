@@ -36,14 +36,22 @@ void age_vcpu_add(AgeMMU *mmu, CPUState *cpu)
     cpu->accel = vcpu;
 }
 
-/* Most fills do not come to the walker. */
+/* Most of them do not come to the walker. */
+uint64_t age_vcpu_fills(const AccelCPUState *vcpu)
+{
+    uint64_t fills = 0;
+
+    for (int i = 0; i < NB_MMU_MODES; i++) {
+        fills += qatomic_read(&vcpu->fills[i]);
+    }
+    return fills;
+}
+
 static void add_stats(AgeWalkStats *sum, const AccelCPUState *vcpu)
 {
     const AgeWalkStats *s = &vcpu->walker.stats;
 
-    for (int i = 0; i < NB_MMU_MODES; i++) {
-        sum->fills += qatomic_read(&vcpu->fills[i]);
-    }
+    sum->fills += age_vcpu_fills(vcpu);
     sum->violations += qatomic_read(&s->violations);
     sum->accessed += qatomic_read(&s->accessed);
     sum->dirty += qatomic_read(&s->dirty);

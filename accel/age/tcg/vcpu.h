@@ -18,6 +18,7 @@
  * @walker: its walker, whose address spaces are numbered as the vCPU's own;
  *     only its own thread uses it
  * @flush: state of its flush request, 0 if it owes none; see flush.c; atomic
+ * @flushes: flushes that it did on request; written by its own thread only
  * @fills: fills of its TLBs, by MMU index; written by its own thread only
  * @look_at: number of the fill at which a TLB is looked at, see tlb-grow.h
  * @grow: MMU indices, as bits, whose TLBs are to grow.  These two are only
@@ -28,6 +29,7 @@ struct AccelCPUState {
     CPUState *cpu;
     AgeWalker walker;
     unsigned flush;
+    uint64_t flushes;
     uint64_t fills[NB_MMU_MODES];
     uint64_t look_at[NB_MMU_MODES];
     uint16_t grow;
@@ -63,6 +65,9 @@ void age_vcpu_add(AgeMMU *mmu, CPUState *cpu);
  * Context: BQL held.
  */
 void age_vcpu_remove(CPUState *cpu);
+
+/* Fills of a vCPU's TLBs.  Context: as age_vcpu_stats() */
+uint64_t age_vcpu_fills(const AccelCPUState *vcpu);
 
 /**
  * age_vcpu_stats: the sum of what all walkers did, gone vCPUs included

@@ -3,9 +3,12 @@
 The benchmarks.
 
 - ``program``: the command line; runs rows and writes the report;
-- ``tables``: the row *table*;
+- ``tables``: the rows *table* and *history*;
 - ``calls``: the row *call*;
-- ``guests``: the rows *load*, *boot*, *plugin* and *rate*;
+- ``guests``: the rows *load*, *boot*, *grow*, *blocks*, *interval*, *plugin* and
+  *rate*;
+- ``balloon``: the row *balloon*;
+- ``harvests``: the row *harvest*;
 - ``faults``: the row *faults*;
 - ``flush``: the row *flush*;
 - ``figures``: what runs come to, and how pairs are measured;
