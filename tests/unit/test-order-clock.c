@@ -25,6 +25,8 @@ typedef enum Variant {
     NEXT_AFTER_SCAN,
     FORGOTTEN_AT_ONCE,
     FORGOTTEN_ALL,
+    ZAP_TOLD_BEFORE,
+    ZAP_NOT_LOOKED_FOR,
 } Variant;
 
 /**
@@ -33,6 +35,9 @@ typedef enum Variant {
  * @variant: what is tried
  * @clock: the number
  * @teller: the place of the harvester
+ * @hooked: what leads to the table that has the page
+ * @seq: changes before a zap takes that away, as AgePageTable.seq
+ * @epoch: changes after that, as AgePageTable.epoch
  * @accessed: the flag of the page
  * @stamp: what it was stamped with
  * @told: the answer has the page
@@ -44,6 +49,9 @@ typedef struct Stage {
     Variant variant;
     AgeClock clock;
     AgeTeller *teller;
+    uint64_t hooked;
+    uint64_t seq;
+    uint64_t epoch;
     uint64_t accessed;
     uint64_t stamp;
     bool told;
@@ -58,12 +66,16 @@ static void setup(void *opaque)
 
     age_clock_init(&s->clock, 1);
     s->teller = age_clock_join(&s->clock);
-    s->accessed = 1;
+    s->hooked = s->accessed = 1;
+    s->seq = s->epoch = 0;
     s->stamp = 0;
     s->told = s->settled = false;
     s->done = 0;
     weak_watch(&s->clock.now, sizeof(s->clock.now));
     weak_watch(&s->teller->number, sizeof(s->teller->number));
+    weak_watch(&s->hooked, sizeof(s->hooked));
+    weak_watch(&s->seq, sizeof(s->seq));
+    weak_watch(&s->epoch, sizeof(s->epoch));
     weak_watch(&s->accessed, sizeof(s->accessed));
     weak_watch(&s->stamp, sizeof(s->stamp));
     weak_watch(&s->done, sizeof(s->done));
@@ -99,7 +111,7 @@ static void harvest(Stage *s)
     if (late) {
         qatomic_set(&s->teller->number, number);
         /* As there */
-    smp_mb();
+        smp_mb();
     }
     if (s->variant == ENDED_BEFORE_STAMP) {
         age_clock_end(s->teller);
@@ -242,27 +254,30 @@ static void forget(Stage *s, uint64_t number)
     }
 }
 
-/*
- * The page is zapped and forgotten.  A run in which one would have to wait
- * tells nothing.
- */
-static void play_forget(unsigned self, void *opaque)
+/* A run in which one would have to wait tells nothing. */
+static void forget_zapped(Stage *s)
 {
-    Stage *s = opaque;
-    uint64_t number;
+    uint64_t number = age_clock_tick(&s->clock);
 
-    if (self == 0) {
-        harvest(s);
-        return;
-    }
-    qatomic_xchg(&s->accessed, 0);
-    number = age_clock_tick(&s->clock);
     s->settled = s->variant == FORGOTTEN_AT_ONCE ||
                  age_clock_settled(&s->clock) >= number;
     qatomic_set(&s->done, s->settled);
     if (s->settled) {
         forget(s, s->variant == FORGOTTEN_ALL ? number + 1 : number);
     }
+}
+
+/* The page is zapped and forgotten. */
+static void play_forget(unsigned self, void *opaque)
+{
+    Stage *s = opaque;
+
+    if (self == 0) {
+        harvest(s);
+        return;
+    }
+    qatomic_xchg(&s->accessed, 0);
+    forget_zapped(s);
 }
 
 /* Nothing of before is left. */
@@ -298,6 +313,67 @@ static bool check_forget_touch(void *opaque)
     return ok;
 }
 
+/* As begin_stamping() of harvest.c, and what comes before and after */
+static void harvest_table(Stage *s)
+{
+    uint64_t *told = s->variant == ZAP_TOLD_BEFORE ? &s->seq : &s->epoch;
+    uint64_t was = qatomic_load_acquire(told);
+    uint64_t number;
+
+    if (!qatomic_load_acquire(&s->hooked)) {
+        return;
+    }
+    number = begin(s);
+    if ((s->variant == ZAP_NOT_LOOKED_FOR ||
+         qatomic_load_acquire(told) == was ||
+         qatomic_load_acquire(&s->hooked)) &&
+        qatomic_fetch_and(&s->accessed, 0)) {
+        qatomic_set(&s->stamp, number);
+    }
+    age_clock_end(s->teller);
+}
+
+/* The table that has the page is unhooked as it is, and the page forgotten. */
+static void play_unhook(unsigned self, void *opaque)
+{
+    Stage *s = opaque;
+
+    if (self == 0) {
+        harvest_table(s);
+        return;
+    }
+    qatomic_inc(&s->seq);
+    /* As in age_pt_zap() */
+    smp_mb();
+    qatomic_set(&s->hooked, 0);
+    /* As in age_pt_next_epoch() */
+    smp_mb();
+    qatomic_inc(&s->epoch);
+    forget_zapped(s);
+}
+
+static bool explore_unhook(Variant variant, unsigned no_mb)
+{
+    Stage s = { .variant = variant };
+    WeakScene scene = {
+        .threads = 2,
+        .no_mb = no_mb,
+        .play = play_unhook,
+        .check = check_forget,
+    };
+
+    return explore(&s, &scene);
+}
+
+static void test_unhook(void)
+{
+    g_assert_true(explore_unhook(RIGHT, 0));
+    g_assert_false(explore_unhook(ZAP_TOLD_BEFORE, 0));
+    g_assert_false(explore_unhook(ZAP_NOT_LOOKED_FOR, 0));
+    /* Without the harvester's barrier */
+    g_assert_false(explore_unhook(RIGHT, 1 << 0));
+}
+
 static bool explore_forget(Variant variant, bool touch, unsigned no_mb)
 {
     Stage s = { .variant = variant };
@@ -325,5 +401,6 @@ int main(int argc, char **argv)
     g_test_add_func("/age/order/clock-read", test_read);
     g_test_add_func("/age/order/clock-other-tick", test_other_tick);
     g_test_add_func("/age/order/clock-forget", test_forget);
+    g_test_add_func("/age/order/clock-unhook", test_unhook);
     return g_test_run();
 }
