@@ -207,6 +207,7 @@ void age_stamps_set(AgeStamps *s, uint64_t word, uint64_t bits,
 
     set_stamps(p, bits, stamp, tally);
     g->max[r] = MAX(g->max[r], stamp);
+    g->newest = MAX(g->newest, stamp);
 }
 
 /* See what is left of a region, of which some was forgotten. */
@@ -248,9 +249,12 @@ static void forget_in_region(AgeStamps *s, AgeStampGroup *g, uint64_t page,
 typedef void PartFunc(AgeStamps *s, AgeStampGroup *g, uint64_t page,
                       unsigned n, void *opaque);
 
-/* Tell of all regions of the range that are in a group, by ascending page. */
+/*
+ * Tell of all regions of the range that are in a group with anything newer than
+ * @since, by ascending page.
+ */
 static void each_part(AgeStamps *s, uint64_t page, uint64_t pages,
-                      PartFunc *func, void *opaque)
+                      uint32_t since, PartFunc *func, void *opaque)
 {
     uint64_t end = page + pages;
     unsigned i = lower_bound(s, page >> GROUP_SHIFT);
@@ -263,7 +267,7 @@ static void each_part(AgeStamps *s, uint64_t page, uint64_t pages,
         if (at >= end) {
             break;
         }
-        while (at < stop) {
+        while (at < stop && g->newest > since) {
             unsigned n = in_region(at, stop - at);
 
             func(s, g, at, n, opaque);
@@ -293,7 +297,7 @@ void age_stamps_forget(AgeStamps *s, uint64_t page, uint64_t pages,
 {
     Forget f = { .limit = limit, .had = had, .opaque = opaque };
 
-    each_part(s, page, pages, forget_part, &f);
+    each_part(s, page, pages, 0, forget_part, &f);
 }
 
 /* To find */
@@ -342,7 +346,7 @@ void age_stamps_since(AgeStamps *s, uint64_t page, uint64_t pages,
 {
     Since f = { .since = since, .stamped = stamped, .opaque = opaque };
 
-    each_part(s, page, pages, since_part, &f);
+    each_part(s, page, pages, since, since_part, &f);
 }
 
 /* To tell each stamp */
@@ -399,8 +403,11 @@ static void rebase_region(AgeStampGroup *g, unsigned r, uint32_t delta)
 void age_stamps_rebase(AgeStamps *s, uint32_t delta)
 {
     for (unsigned i = 0; i < s->groups->len; i++) {
+        AgeStampGroup *g = group_at(s, i);
+
+        g->newest = rebased(g->newest, delta);
         for (unsigned r = 0; r < AGE_REGIONS; r++) {
-            rebase_region(group_at(s, i), r, delta);
+            rebase_region(g, r, delta);
         }
     }
 }

@@ -26,11 +26,13 @@
  * AgeStampGroup: the stamps of 1 GiB
  *
  * @number: number of its first page, divided by how many it has
+ * @newest: no stamp in it is larger
  * @max: for each region, its largest stamp
  * @stamp: for each region, those of its pages; NULL if all are 0
  */
 typedef struct AgeStampGroup {
     uint64_t number;
+    uint32_t newest;
     uint32_t max[AGE_REGIONS];
     uint32_t *stamp[AGE_REGIONS];
 } AgeStampGroup;
