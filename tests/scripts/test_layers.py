@@ -23,6 +23,7 @@ USES = {
     'soak': ['qemu', 'tables', 'guest'],
     'bench': ['version', 'terminal', 'qemu', 'guest'],
     'demo': ['version', 'terminal', 'qemu', 'guest'],
+    'qemu_age': ['version', 'terminal', 'qemu', 'tables'],
 }
 
 
