@@ -4,7 +4,10 @@
 
 - ``runs``: sets of page frames, as vectors;
 - ``layout``: the memory of a guest, without its holes;
-- ``source``: a running guest that can be harvested.
+- ``source``: a running guest that can be harvested;
+- ``cells``: pages, or pieces that have one history;
+- ``ages``: how long each has been idle, and what follows from it;
+- ``threshold``: when to call memory cold.
 
 Only this package needs numpy; ``scripts/setup`` installs it.
 """
