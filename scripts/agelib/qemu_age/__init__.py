@@ -7,7 +7,8 @@
 - ``source``: a running guest that can be harvested;
 - ``cells``: pages, or pieces that have one history;
 - ``ages``: how long each has been idle, and what follows from it;
-- ``threshold``: when to call memory cold.
+- ``threshold``: when to call memory cold;
+- ``recordfile``: the file that a record is in.
 
 Only this package needs numpy; ``scripts/setup`` installs it.
 """
