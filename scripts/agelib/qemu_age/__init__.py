@@ -8,7 +8,13 @@
 - ``cells``: pages, or pieces that have one history;
 - ``ages``: how long each has been idle, and what follows from it;
 - ``threshold``: when to call memory cold;
-- ``recordfile``: the file that a record is in.
+- ``recordfile``: the file that a record is in;
+- ``recorder``: the loop that harvests at a pace;
+- ``launch``: a QEMU of one's own;
+- ``errors``: what is told in one line;
+- ``units``: sizes and times, as people read and write them;
+- ``program``: the command line, with a module for each sub-command:
+- ``cmd_record``: ``qemu-age record``.
 
 Only this package needs numpy; ``scripts/setup`` installs it.
 """

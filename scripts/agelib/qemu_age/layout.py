@@ -11,10 +11,11 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from . import runs
+from .errors import UserError
 from .runs import PAGE
 
 
-class LayoutError(Exception):
+class LayoutError(UserError):
     """There is no such memory."""
 
 

@@ -14,6 +14,7 @@ import zlib
 from dataclasses import dataclass, field
 
 from . import runs
+from .errors import UserError
 from .layout import Layout
 from .source import Harvest
 
@@ -32,7 +33,7 @@ GZIP = 16 + zlib.MAX_WBITS
 MAX_LINE = 1 << 28
 
 
-class RecordError(Exception):
+class RecordError(UserError):
     """A file is no record, or can't be written."""
 
 

@@ -10,12 +10,14 @@ import binascii
 
 import numpy as np
 
+from .errors import UserError
+
 PAGE = 4096
 
 EMPTY = np.empty((0, 2), dtype=np.int64)
 
 
-class RunsError(Exception):
+class RunsError(UserError):
     """What should be runs of pages is none."""
 
 

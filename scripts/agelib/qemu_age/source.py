@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from ..qemu.qmp import QMP, QMPError
+from ..qemu.qmp import QMP, QMPCommandError, QMPError
 from . import runs
+from .errors import UserError
 from .layout import Layout
 from .runs import PAGE
 
@@ -28,8 +29,12 @@ ANSWER_S = 60
 COMMAND_PAGES = 1 << 25
 
 
-class SourceError(Exception):
-    """A guest can't be harvested; the text is one line for the user."""
+class SourceError(UserError):
+    """A guest can't be harvested."""
+
+
+class SourceGone(SourceError):
+    """It could be, but its QEMU does not answer any more."""
 
 
 @dataclass
@@ -188,13 +193,15 @@ class QMPSource(Source):
         self._layout = Layout.from_slots(info["slots"])
         return info
 
-    def command(self, name, arguments=None):
+    def command(self, name, arguments=None, oob=True):
         """A command, out of band where the socket has that."""
         try:
-            return self.qmp.command(name, arguments, oob=self.qmp.oob,
+            return self.qmp.command(name, arguments, oob=oob and self.qmp.oob,
                                     timeout=ANSWER_S)
-        except QMPError as e:
+        except QMPCommandError as e:
             raise SourceError(f"{self.name}: {e}") from e
+        except QMPError as e:
+            raise SourceGone(f"{self.name}: {e}") from e
 
     def layout(self):
         return self._layout

@@ -1,0 +1,157 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+The loop that harvests a guest at a pace and keeps what it finds.
+"""
+
+import signal
+import threading
+import time
+
+from .source import SourceError, SourceGone
+
+# How often it is looked whether somebody else makes pages old, in ticks
+STRANGER_TICKS = 10
+
+
+class Stop(threading.Event):
+    """
+    Set by the first Ctrl-C, so that what is under way comes to its end.
+
+    The second one ends it at once.
+    """
+
+    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+    def __init__(self):
+        super().__init__()
+        self._before = {}
+
+    def __enter__(self):
+        for number in self.SIGNALS:
+            self._before[number] = signal.signal(number, self._asked)
+        return self
+
+    def __exit__(self, *_):
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+
+    def _asked(self, *_):
+        if self.is_set():
+            raise KeyboardInterrupt
+        self.set()
+
+
+class Pace:
+    """
+    Ticks at an even pace, whatever the harvests take.
+
+    A tick that has passed before it could begin is missed: the next one is on
+    time again.
+    """
+
+    def __init__(self, interval, clock=time.monotonic):
+        self.interval = interval
+        self.clock = clock
+        self.begin = clock()
+
+    def next_tick(self, tick):
+        """The tick after @tick that is still to come, or is now."""
+        passed = (self.clock() - self.begin) / self.interval
+        return max(tick + 1, int(passed))
+
+    def left(self, tick):
+        """Seconds until a tick begins."""
+        return max(self.begin + tick * self.interval - self.clock(), 0)
+
+
+class Recorder:
+    """
+    Harvests a source and hands on what it finds.
+
+    @keep has the methods of ``recordfile.Writer``; @say takes a line for the
+    user, who is told of each kind of trouble once.
+    """
+
+    def __init__(self, source, keep, interval, flush="request", dirty=False,
+                 say=None):
+        self.source = source
+        self.keep = keep
+        self.interval = interval
+        self.flush = flush
+        self.dirty = dirty
+        self.say = say or (lambda _: None)
+        self.tick = -1
+        self.harvests = 0
+        self._layout = None
+        self._generation = None
+        self._told = set()
+
+    def run(self, stop, duration=None, begun=lambda: None):
+        """
+        Records until @stop is set, @duration seconds are over, or the guest is.
+
+        @begun is called after the first harvest, which makes everything old.
+        Returns why it ended.
+        """
+        why = self._harvest(0)
+        if why:
+            return self._end(why)
+        begun()
+        pace = Pace(self.interval)
+        while True:
+            tick = pace.next_tick(self.tick)
+            if duration is not None and tick * self.interval > duration:
+                return self._end("time")
+            if stop.wait(pace.left(tick)):
+                return self._end("asked")
+            why = self._harvest(tick)
+            if why:
+                return self._end(why)
+
+    def _end(self, why):
+        self.keep.end(why)
+        return why
+
+    def _harvest(self, tick):
+        """One tick; returns why there can be no other, or None."""
+        if tick > self.tick + 1:
+            self._event(tick, "missed", "the harvests can't keep up: ticks "
+                        "are missing", ticks=tick - self.tick - 1)
+        self.tick = tick
+        try:
+            harvest = self.source.harvest(self.flush, self.dirty)
+            if tick % STRANGER_TICKS == 0:
+                self._look_for_strangers(tick)
+        except SourceGone as e:
+            return f"gone: {e}"
+        except SourceError as e:
+            self._event(tick, "refused", str(e), why=str(e))
+            return None if tick else f"refused: {e}"
+        self._keep(tick, harvest)
+        return None
+
+    def _keep(self, tick, harvest):
+        """Writes down a harvest, and before it what has changed."""
+        if self.source.layout() != self._layout:
+            self._layout = self.source.layout()
+            self.keep.layout(self._layout)
+        if self._generation not in (None, harvest.generation):
+            self._event(tick, "generation", "the guest's state was loaded: "
+                        "ages begin anew")
+        self._generation = harvest.generation
+        if harvest.lost.size:
+            self._event(tick, "lost", "some memory can't be harvested")
+        self.keep.harvest(tick, harvest)
+        self.harvests += 1
+
+    def _look_for_strangers(self, tick):
+        pages = self.source.strangers()
+        if pages:
+            self._event(tick, "stranger", "somebody else makes pages old as "
+                        "well: what they take is missing here", pages=pages)
+
+    def _event(self, tick, name, text, **more):
+        self.keep.event(tick, name, **more)
+        if name not in self._told:
+            self._told.add(name)
+            self.say(f"{self.source.name}: {text}")
