@@ -107,6 +107,19 @@ class Layouts(unittest.TestCase):
             self.assertEqual(frames(layout.frames(positions)),
                              some & set(there))
 
+    def test_changed(self):
+        """What is plugged, unplugged and exchanged."""
+        old = Layout.from_slots([slot(0, 10 * PAGE),
+                                 slot(10 * PAGE, 5 * PAGE, "rom"),
+                                 slot(40 * PAGE, 5 * PAGE, "dimm")])
+        new = Layout.from_slots([slot(0, 12 * PAGE),
+                                 slot(12 * PAGE, 8 * PAGE, "rom")])
+        self.assertEqual(old.changed(new).tolist(), [[10, 12], [40, 45]])
+        self.assertEqual(new.changed(old).tolist(), [[10, 12], [15, 20]])
+        self.assertEqual([(part.start, part.end, part.name)
+                          for part in new.over(old).parts],
+                         [(0, 12, "ram"), (12, 20, "rom"), (40, 45, "dimm")])
+
     def test_select(self):
         layout = Layout.from_slots(self.SLOTS)
         self.assertEqual(layout.select(name="fast").pages, 0x100)

@@ -14,7 +14,15 @@
 - ``errors``: what is told in one line;
 - ``units``: sizes and times, as people read and write them;
 - ``program``: the command line, with a module for each sub-command:
-- ``cmd_record``: ``qemu-age record``.
+- ``cmd_record``: ``qemu-age record``;
+- ``cmd_report``: ``qemu-age report``, which uses
+- ``replay``: a record, or a part of it, tick by tick;
+- ``report_ages``: reports of how much, for how long, at what price;
+- ``report_places``: reports of where;
+- ``report_text``: both as tables for people;
+- ``heatmap``: what was young, when;
+- ``heatmap_text``: that map in a terminal;
+- ``heatmap_picture``: and as a picture.
 
 Only this package needs numpy; ``scripts/setup`` installs it.
 """

@@ -75,19 +75,23 @@ class Ages:
             self.touches[cells] += 1
         self._sum(sampled)
 
-    def forget(self, gone=None):
+    def forget(self):
         """
-        The cells of the mask @gone, or all, are other memory from here on.
+        All memory has become another: nothing of before is known.
 
         Windows that reach back to before are full no more.
         """
-        gone = self.last >= 0 if gone is None else gone & (self.last >= 0)
-        cells = np.flatnonzero(gone)
+        self.drop(self.cells.layout.stretches)
+        self.begin = max(self.tick, 0)
+
+    def drop(self, frames):
+        """These runs of page frames are gone, or other memory from here on."""
+        cells = self.cells.index(frames)
+        cells = cells[self.last[cells] >= 0]
         counts = self.cells.histogram(self.last[cells], cells, self.tick + 1)
         self.dropped[:self.tick + 1] += counts[::-1]
         self.by_last[:self.tick + 1] -= counts
         self.last[cells] = NEVER
-        self.begin = max(self.tick, 0)
 
     def rebase(self, layout):
         """
@@ -95,15 +99,11 @@ class Ages:
 
         Only where each page has a cell.
         """
-        common = runs.intersect(self.cells.layout.stretches, layout.stretches)
+        before = self.cells.layout.stretches
+        common = runs.intersect(before, layout.stretches)
+        self.drop(runs.subtract(before, common))
         cells = Cells(layout)
         old, new = self.cells.index(common), cells.index(common)
-        gone = np.ones(self.cells.count, dtype=bool)
-        gone[old] = False
-        begin = self.begin
-        self.forget(gone)
-        # What is left has its past.
-        self.begin = begin
         self.last = self._moved(self.last, old, new, cells.count, NEVER)
         if self.touches is not None:
             self.touches = self._moved(self.touches, old, new, cells.count, 0)

@@ -125,6 +125,28 @@ class Layout:
         shift = (self.stretches[:, 0] - self._first)[which]
         return inside + shift[:, None]
 
+    def changed(self, other):
+        """The runs of this memory that are not there, or another's, in @other."""
+        same = [runs.intersect(self.of(name), other.of(name))
+                for name in {part.name for part in self.parts}]
+        return runs.subtract(self.stretches, runs.union(same))
+
+    def over(self, older):
+        """This memory, and what only @older has."""
+        parts = list(self.parts)
+        for part in older.parts:
+            row = np.array([[part.start, part.end]], dtype=np.int64)
+            for start, end in runs.subtract(row, self.stretches).tolist():
+                parts.append(Part(**asdict(part) | {"start": start,
+                                                    "end": end}))
+        return Layout(sorted(parts, key=lambda part: part.start))
+
+    def of(self, name):
+        """The runs of one memory."""
+        return runs.union([np.array([(part.start, part.end) for part
+                                     in self.parts if part.name == name],
+                                    dtype=np.int64).reshape(-1, 2)])
+
     def select(self, name=None, node=None, addresses=None):
         """
         The part of it that is of one memory, node or range of addresses.

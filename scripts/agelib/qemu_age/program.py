@@ -18,6 +18,7 @@ from .errors import UserError
 
 COMMANDS = {
     "record": "harvest a guest at a pace, into a file",
+    "report": "what a record tells: working set, idle times, heat map, ...",
 }
 
 # What a module is called where Debian has it

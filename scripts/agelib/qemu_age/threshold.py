@@ -48,8 +48,13 @@ def working_set(ages, interval):
 
 
 def judge(ages, interval, ticks):
-    """What a threshold would do."""
-    minutes = max(ages.tick, 1) * interval / 60
+    """
+    What a threshold would do.
+
+    A page has to be idle for so long before it can come back, so the rate is over
+    what remains of the time.
+    """
+    minutes = max(ages.tick - ticks, 1) * interval / 60
     rate = ages.promotions(ticks) / minutes
     pages, _ = working_set(ages, interval)
     share = rate / pages if pages else 0.0
@@ -60,17 +65,11 @@ def recommend(ages, interval, goal=GOAL):
     """
     The shortest threshold that meets the goal, or None.
 
-    A threshold that is longer than what was seen is none: nothing was idle
-    for so long, whatever would have come next.
+    What was seen for less than twice as long as a threshold says too little
+    of it.
     """
-    low, high = 1, ages.tick
-    if high < 1 or judge(ages, interval, high).share > goal:
-        return None
-    # A longer threshold never faults more.
-    while low < high:
-        middle = (low + high) // 2
-        if judge(ages, interval, middle).share <= goal:
-            high = middle
-        else:
-            low = middle + 1
-    return judge(ages, interval, low)
+    for ticks in range(1, ages.tick // 2 + 1):
+        found = judge(ages, interval, ticks)
+        if found.share <= goal:
+            return found
+    return None

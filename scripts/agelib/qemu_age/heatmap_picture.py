@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""
+The heat map as a picture, PNG or SVG.
+"""
+
+import matplotlib
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.colors import LogNorm
+from matplotlib.ticker import PercentFormatter
+
+# No display is needed.
+matplotlib.use("Agg")
+
+LABELS = 6
+
+
+def save(heat_map, title, paths):
+    """Writes a picture to each path; the suffix tells the kind."""
+    heat = np.ma.masked_invalid(np.where(heat_map.heat > 0, heat_map.heat,
+                                         np.nan))
+    floor = float(heat.min()) if heat.count() else 1e-3
+    figure, axes = plt.subplots(figsize=(10, 6), constrained_layout=True)
+    axes.set_facecolor("0.93")
+    mesh = axes.pcolormesh(heat_map.positions, heat_map.times, heat,
+                           cmap="inferno", rasterized=True,
+                           norm=LogNorm(min(floor, 0.5), 1))
+    axes.invert_yaxis()
+    columns = np.linspace(0, len(heat_map.positions) - 1, LABELS).astype(int)
+    axes.set_xticks(heat_map.positions[columns],
+                    [f"{heat_map.address(column):#x}" for column in columns])
+    axes.set_xlabel("guest-physical address, without holes")
+    axes.set_ylabel("time in s")
+    axes.set_title(title)
+    bar = figure.colorbar(mesh, ax=axes)
+    bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=2))
+    bar.set_label(f"pages {heat_map.what} in a harvest")
+    for path in paths:
+        figure.savefig(path, dpi=120)
+    plt.close(figure)
