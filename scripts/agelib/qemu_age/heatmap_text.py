@@ -65,8 +65,8 @@ def legend(heat_map, palette, colour):
         for share in shares[1:])
     width = size_text((heat_map.positions[-1] / columns) * PAGE)
     height = time_text((heat_map.times[-1] - heat_map.times[0]) / rows)
-    return [f"A field: {height}, {width}. Its pages {heat_map.what} in a "
-            "harvest, at least, on average:",
+    return [f"A field is {height} of {width}; share of its pages "
+            f"{heat_map.what} in a harvest:",
             f"{field(0.0005, palette, colour)} less {fields}"]
 
 

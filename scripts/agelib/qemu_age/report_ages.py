@@ -185,7 +185,7 @@ def dirty(replay, args):
 
 def check(replay, _):
     """Whether the record is whole, and the arithmetic right."""
-    problems = [f"{count} times: {name}"
+    problems = [f"event {name}, {count} of them"
                 for name, count in count_events(replay).items()]
     reader = replay.reader
     if reader.broken:

@@ -3,9 +3,15 @@
 The reports as tables for people; they have what --json has.
 """
 
+import textwrap
+
+from ..terminal import WIDTH
 from .units import size_text, time_text
 
 BAR = 20
+
+# Where the figures of the summary begin
+INDENT = 16
 
 SHOWN_PERCENTILES = (0, 1, 5, 10, 25, 50, 75, 90, 95, 99, 100)
 
@@ -22,6 +28,17 @@ def percent(share):
     if not share:
         return "0 %"
     return f"{share * 100:.3g} %" if share < 1000 else f"{share:.3g} times"
+
+
+def sentences(text):
+    """A text of some length, as lines."""
+    return textwrap.wrap(text, WIDTH - 1)
+
+
+def named(name, text):
+    """A figure of the summary, and what it is."""
+    return textwrap.wrap(f"{name:{INDENT}}{text}", WIDTH - 1,
+                         subsequent_indent=" " * INDENT)
 
 
 def or_none(seconds):
@@ -50,28 +67,41 @@ def window_table(rows, memory):
 
 def summary(found):
     """The main figures, a line each."""
-    yield f"guest           {found['guest']}, {size_text(found['memory'])}"
-    yield (f"recorded        {found['begin']}, {or_none(found['seconds'])}, "
-           f"every {time_text(found['interval'])}, flush {found['flush']}")
-    yield f"harvests        {found['harvests']}, {found['missed']} missed"
+    for name, text in summary_rows(found):
+        yield from named(name, text)
+
+
+def summary_rows(found):
+    """Names and texts."""
+    yield "guest", f"{found['guest']}, {size_text(found['memory'])}"
+    yield "recorded", (f"{found['begin']}, {or_none(found['seconds'])}, every "
+                       f"{time_text(found['interval'])}, flush "
+                       f"{found['flush']}")
+    yield "harvests", f"{found['harvests']}, {found['missed']} missed"
     cost = found["harvest-ns"]
-    yield (f"cost            {time_text(cost['mean'] / 1e9)} a harvest, "
-           f"{time_text(cost['max'] / 1e9)} at most")
-    yield (f"touched         {size_text(found['touched'])}, of which "
-           f"{size_text(found['young'])} in the last interval")
+    yield "cost", (f"{time_text(cost['mean'] / 1e9)} a harvest, "
+                   f"{time_text(cost['max'] / 1e9)} at most")
+    yield "touched", (f"{size_text(found['touched'])}, of which "
+                      f"{size_text(found['young'])} in the last interval")
     for row in found["windows"]:
-        yield (f"working set     {size_text(row['mean'])} in "
-               f"{time_text(row['window'])} (from {size_text(row['min'])} to "
-               f"{size_text(row['max'])})")
+        yield "working set", (f"{size_text(row['mean'])} in "
+                              f"{time_text(row['window'])} (from "
+                              f"{size_text(row['min'])} to "
+                              f"{size_text(row['max'])})")
     if "cold" in found:
-        yield (f"cold            {size_text(found['cold']['bytes'])} idle for "
-               f"{time_text(found['cold']['idle'])} or more")
-    yield f"recommended     {recommended(found['recommended'])}"
+        yield "cold", (f"{size_text(found['cold']['bytes'])} idle for "
+                       f"{time_text(found['cold']['idle'])} or more")
+    yield "recommended", recommended(found["recommended"])
     if "dirty-rate" in found:
-        yield f"written         {size_text(found['dirty-rate'])} a second"
+        yield "written", f"{size_text(found['dirty-rate'])} a second"
     for name, count in found["events"].items():
-        yield f"event           {name}, {count} times"
-    yield f"ended           {found['broken'] or found['ended'] or 'no word'}"
+        yield "event", f"{name}, {times(count)}"
+    yield "ended", found["broken"] or found["ended"] or "no word"
+
+
+def times(count):
+    """How often."""
+    return "once" if count == 1 else f"{count} times"
 
 
 def recommended(row):
@@ -101,9 +131,10 @@ def idle(found):
              size_text(row["bytes"]), bar(row["bytes"], found["touched"])]
             for row in found["bins"]]
     yield from table(["idle for", "memory"], rows)
-    yield (f"Touched: {size_text(found['touched'])}, of which "
-           f"{size_text(found['before'])} not since the record began; never "
-           f"touched: {size_text(found['never'])}.")
+    yield from sentences(
+        f"Touched: {size_text(found['touched'])}, of which "
+        f"{size_text(found['before'])} not since the record began; never "
+        f"touched: {size_text(found['never'])}.")
     if found["percentiles"]:
         yield ""
         yield from table(["of what was touched", "idle for at most"],
@@ -120,11 +151,13 @@ def promotions(found):
          for row in found["thresholds"]])
     working = found["working-set"]
     if working["bytes"] is not None:
-        yield (f"Working set: {size_text(working['bytes'])} in "
-               f"{time_text(working['window'])}; first touched in the record: "
-               f"{size_text(found['first-touched'])}.")
-    yield (f"Goal: {percent(found['goal'])} a minute. Recommended: " +
-           recommended(found["recommended"]) + ".")
+        yield from sentences(
+            f"Working set: {size_text(working['bytes'])} in "
+            f"{time_text(working['window'])}; first touched in the record: "
+            f"{size_text(found['first-touched'])}.")
+    yield from sentences(f"Goal: {percent(found['goal'])} a minute. "
+                         "Recommended: " +
+                         recommended(found["recommended"]) + ".")
 
 
 def range_rows(rows, title, value):
@@ -139,31 +172,35 @@ def range_rows(rows, title, value):
 
 def total_text(total):
     """All ranges together."""
-    return f"{size_text(total['bytes'])} in {total['ranges']} ranges"
+    count = total["ranges"]
+    return (f"{size_text(total['bytes'])} in "
+            f"{count} {'range' if count == 1 else 'ranges'}")
 
 
 def hot(found):
     """Ranges that are young often."""
-    yield (f"Young in {percent(found['share'])} of the harvests or more: "
-           f"{total_text(found['total'])}; the largest:")
+    yield from sentences(
+        f"Young in {percent(found['share'])} of the harvests or more: "
+        f"{total_text(found['total'])}; the largest:")
     yield from range_rows(found["rows"], "young in",
                           lambda row: percent(row["share"]))
 
 
 def cold(found):
     """Ranges that are idle for long."""
-    yield (f"Touched, and idle for {time_text(found['idle'])} or more: "
-           f"{total_text(found['total'])}; never touched: "
-           f"{total_text(found['untouched'])}. The largest that were touched:")
+    yield from sentences(
+        f"Touched, and idle for {time_text(found['idle'])} or more: "
+        f"{total_text(found['total'])}; never touched: "
+        f"{total_text(found['untouched'])}. The largest that were touched:")
     yield from range_rows(found["rows"], "idle for",
                           lambda row: time_text(row["idle"]))
 
 
 def dirty(found):
     """What is written."""
-    yield (f"Written: {size_text(found['rate'])} a second on average, "
-           f"{size_text(found['max'])} at most; "
-           f"{size_text(found['ever'])} ever.")
+    yield from sentences(
+        f"Written: {size_text(found['rate'])} a second on average, "
+        f"{size_text(found['max'])} at most; {size_text(found['ever'])} ever.")
     yield from window_table(found["windows"], found["memory"])
 
 
@@ -175,7 +212,7 @@ def check(found):
         yield (f"Working sets and ages of {row['kind']} pages were compared "
                f"for {row['windows']} windows.")
     for text in found["problems"]:
-        yield f"Problem: {text}."
+        yield from sentences(f"Problem: {text}.")
     if not found["problems"]:
         yield "All is well."
 

@@ -42,13 +42,13 @@ def parse_size(text):
 
 
 def parse_span(parse):
-    """A parser of two values with a minus between; either may be left out."""
+    """A parser of FROM-TO, where TO may be left out."""
     def span(text):
         low, dash, high = text.partition("-")
-        if not dash:
+        if not dash or not low:
             raise argparse.ArgumentTypeError(
-                f"{text!r} is no range: FROM-TO, FROM- or -TO")
-        low = parse(low) if low else 0
+                f"{text!r} is no range: FROM-TO or FROM-")
+        low = parse(low)
         high = parse(high) if high else None
         if high is not None and high <= low:
             raise argparse.ArgumentTypeError(f"{text!r} is empty")
