@@ -365,12 +365,15 @@ class DumpTest(unittest.TestCase):
 class ScriptTest(unittest.TestCase):
     """The program."""
 
+    name = 'age-tables'
+    command = [SCRIPTS / 'age-tables']
+
     def run_script(self, data, *options):
         """Exit status, lines of output, lines of errors."""
         with tempfile.TemporaryDirectory() as name:
             path = Path(name) / 'dump'
             path.write_bytes(data)
-            done = subprocess.run([SCRIPTS / 'age-tables', *options, path],
+            done = subprocess.run([*self.command, *options, path],
                                   capture_output=True, text=True, check=False)
         return (done.returncode, done.stdout.splitlines(),
                 done.stderr.splitlines())
@@ -433,11 +436,18 @@ class ScriptTest(unittest.TestCase):
         self.fails(tables.data(), 'table 0 of the root')
 
     def test_no_file(self):
-        done = subprocess.run([SCRIPTS / 'age-tables', '/nonexistent'],
+        done = subprocess.run([*self.command, '/nonexistent'],
                               capture_output=True, text=True, check=False)
         self.assertEqual((done.returncode, done.stderr),
-                         (1, 'age-tables: /nonexistent: No such file or '
+                         (1, f'{self.name}: /nonexistent: No such file or '
                              'directory\n'))
+
+
+class ToolTest(ScriptTest):
+    """The same as a part of qemu-age."""
+
+    name = 'qemu-age'
+    command = [SCRIPTS / 'qemu-age', 'tables']
 
 
 if __name__ == '__main__':

@@ -22,7 +22,8 @@
 - ``report_text``: both as tables for people;
 - ``heatmap``: what was young, when;
 - ``heatmap_text``: that map in a terminal;
-- ``heatmap_picture``: and as a picture.
+- ``heatmap_picture``: and as a picture;
+- ``cmd_tables``: ``qemu-age tables``, which needs no library.
 
 Only this package needs numpy; ``scripts/setup`` installs it.
 """

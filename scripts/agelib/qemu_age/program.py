@@ -19,6 +19,7 @@ from .errors import UserError
 COMMANDS = {
     "record": "harvest a guest at a pace, into a file",
     "report": "what a record tells: working set, idle times, heat map, ...",
+    "tables": "print the page tables that age-dump-tables wrote",
 }
 
 # What a module is called where Debian has it
