@@ -168,6 +168,14 @@ class Loop(unittest.TestCase):
                                      ("harvest", 2), ("end", "time")])
         self.assertRegex(said[0], "guest: .* loaded")
 
+    def test_guest_events(self):
+        """What happened to the guest is told before the harvest."""
+        found = harvest()
+        found.events = ["RTC_CHANGE", "RESET", "STOP"]
+        calls = self.play(found, duration=1)
+        self.assertEqual(calls[1:4], [("reset", 0), ("stop", 0),
+                                      ("harvest", 0)])
+
     def test_lost(self):
         calls = self.play(harvest(lost=runs.from_frames({1})), duration=1)
         self.assertIn(("lost", 0), calls)

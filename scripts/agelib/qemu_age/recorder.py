@@ -12,6 +12,10 @@ from .source import SourceError, SourceGone
 # How often it is looked whether somebody else makes pages old, in ticks
 STRANGER_TICKS = 10
 
+# What QMP tells of a guest that matters for what its memory does
+GUEST_EVENTS = {"RESET", "STOP", "RESUME", "SUSPEND", "WAKEUP", "POWERDOWN",
+                "SHUTDOWN", "GUEST_PANICKED", "MIGRATION"}
+
 
 class Stop(threading.Event):
     """
@@ -139,6 +143,9 @@ class Recorder:
             self._event(tick, "generation", "the guest's state was loaded: "
                         "ages begin anew")
         self._generation = harvest.generation
+        for name in harvest.events:
+            if name in GUEST_EVENTS:
+                self.keep.event(tick, name.lower())
         if harvest.lost.size:
             self._event(tick, "lost", "some memory can't be harvested")
         self.keep.harvest(tick, harvest)

@@ -114,7 +114,7 @@ class Entry:
                 runs.from_deltas(line["young"]), line["generation"],
                 None if dirty is None else runs.from_deltas(dirty),
                 runs.from_deltas(line.get("lost", [])),
-                line.get("flush-pending", False), line.get("events", []))
+                line.get("flush-pending", False))
         except (KeyError, runs.RunsError) as e:
             raise RecordError(f"a harvest makes no sense: {e}") from None
 
@@ -151,8 +151,6 @@ class Writer:
             line["lost"] = runs.to_deltas(harvest.lost)
         if harvest.flush_pending:
             line["flush-pending"] = True
-        if harvest.events:
-            line["events"] = harvest.events
         self._put(line)
 
     def event(self, tick, name, **more):
