@@ -198,7 +198,9 @@ class Errors(RecordTest):
         record = Writer.__new__(Writer)
         with open("/dev/full", "wb", buffering=0) as file:
             record.path, record.bytes = "/dev/full", 0
-            record._file = file.fileno()  # pylint: disable=protected-access # no file system is full at hand
+            # No file system that is full is at hand.
+            # pylint: disable-next=protected-access
+            record._file = file.fileno()
             record.end("never")
 
 

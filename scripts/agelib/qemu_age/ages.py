@@ -6,13 +6,13 @@ Time is counted in *ticks*: intervals between harvests.  Tick 0 is the first
 harvest, which finds what was ever accessed before.  The idle age of a page is
 the number of ticks since it was last young: 0 if it is so now.
 
-- W(t, k), the working set of a window of k ticks, is how many pages have an idle
-  age below k at tick t;
+- W(t, k), the working set of a window of k ticks, is how many pages have an
+  idle age below k at tick t;
 - a page that is young at t and was last so at s < t is a *promotion* with the
   idle age t - s - 1: the ticks between, in which it was idle.  With a threshold
   of k ticks for what is cold it would be a fault, if that age is k or more;
-- the sum over all ticks of W(t, k + 1) - W(t, k) counts each touch after which k
-  ticks passed without another.  Those are the promotions with an age of k or
+- the sum over all ticks of W(t, k + 1) - W(t, k) counts each touch after which
+  k ticks passed without another.  Those are the promotions with an age of k or
   more, and the last touches of pages that have gone, or been idle since, for as
   long.  This is Denning's identity with its ends, and holds to the page.
 """

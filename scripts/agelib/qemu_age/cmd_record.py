@@ -2,10 +2,10 @@
 """
 Harvest a guest at a pace, and keep what was young each time in a file.
 
-The guest is one whose QEMU has a QMP socket (-qmp unix:PATH,server=on,wait=off),
-or one that is started by a command behind "--": then it is recorded from its
-first instruction, and ends when the record does.  -accel age is added to a
-command that names no accelerator.
+The guest is one whose QEMU has a QMP socket (-qmp
+unix:PATH,server=on,wait=off), or one that is started by a command behind "--":
+then it is recorded from its first instruction, and ends when the record does.
+-accel age is added to a command that names no accelerator.
 
 Ctrl-C ends a record.  Whatever else does, all but the last line can be read.
 """

@@ -17,7 +17,7 @@ import json
 import sys
 
 from ..terminal import Terminal
-from . import report_ages, report_places, report_text
+from . import heatmap, heatmap_text, report_ages, report_places, report_text
 from .recordfile import Reader
 from .replay import Choice, Replay
 from .threshold import GOAL
@@ -136,13 +136,13 @@ def check_options(args):
 
 def print_heat_map(args, replay):
     """In the terminal, or as pictures."""
-    # The modules of one report are not needed for others.
-    from . import heatmap, heatmap_text  # pylint: disable=import-outside-toplevel # see above
     paths = [path for path in (args.png, args.svg) if path]
     size = (600, 800) if paths else (args.rows, args.columns)
     found = heatmap.draw(replay, *size, args.dirty)
     if paths:
-        from . import heatmap_picture  # pylint: disable=import-outside-toplevel # matplotlib may be missing, and is slow
+        # matplotlib may be missing, and takes its time.
+        # pylint: disable-next=import-outside-toplevel
+        from . import heatmap_picture
         heatmap_picture.save(found, f"{replay.reader.header.name}, "
                              f"{args.file}", paths)
     if args.json:

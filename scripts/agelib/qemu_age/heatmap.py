@@ -2,9 +2,9 @@
 """
 The heat map: which part of memory was young, when.
 
-Rows are time, columns memory without its holes.  The heat of a field is the mean
-share of its pages that a harvest finds young: 1 if all of them are young each
-time.
+Rows are time, columns memory without its holes.  The heat of a field is the
+mean share of its pages that a harvest finds young: 1 if all of them are young
+each time.
 """
 
 from dataclasses import dataclass

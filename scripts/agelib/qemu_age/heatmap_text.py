@@ -8,8 +8,9 @@ lost: 9 is half of the pages and more, 8 a quarter, and 0 anything at all.
 
 import math
 
-from .units import size_text, time_text
+from ..terminal import WIDTH
 from .runs import PAGE
+from .units import size_text, time_text
 
 GRADES = 10
 
@@ -18,7 +19,9 @@ HOT = (17, 18, 54, 90, 126, 162, 197, 203, 209, 226)
 GREY = (233, 235, 237, 239, 241, 243, 246, 249, 252, 255)
 PALETTES = {"hot": HOT, "grey": GREY}
 
+# Columns of the times, and between two addresses
 LABEL = 10
+MARK = 16
 
 
 def grade(share):
@@ -42,17 +45,15 @@ def field(share, palette, colour):
 
 
 def axis(heat_map):
-    """The line of addresses, and the ticks that show where they are."""
+    """The line of addresses, and the marks that show where they are."""
     columns = len(heat_map.positions) - 1
-    marks, labels = [" "] * (columns + 20), [" "] * (columns + 20)
-    end = 0
-    for column in range(columns):
+    width = max(columns, WIDTH - LABEL - 1)
+    marks, labels = [" "] * columns, [" "] * width
+    for column in range(0, columns, MARK):
         text = f"{heat_map.address(column):#x}"
-        room = end < column and column + len(text) <= columns + 5
-        if column == 0 or (column % 10 == 0 and room):
+        if column + len(text) <= width:
             marks[column] = "|"
             labels[column:column + len(text)] = text
-            end = column + len(text)
     return "".join(marks).rstrip(), "".join(labels).rstrip()
 
 

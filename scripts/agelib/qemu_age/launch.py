@@ -51,19 +51,20 @@ class Launched:
             raise SourceError(f"{command[0]}: {os.strerror(e.errno)}") from None
         finally:
             theirs.close()
+        self._qmp = QMP(ours)
         try:
-            self.source = self._connect(QMP(ours))
+            self.source = self._connect()
         except BaseException:
             self.end()
+            self._qmp.close()
             raise
 
-    def _connect(self, qmp):
+    def _connect(self):
         try:
-            qmp.connect(START_S)
+            self._qmp.connect(START_S)
         except QMPError as e:
-            qmp.close()
             raise SourceError(f"{self.name}: it did not start: {e}") from None
-        return QMPSource(qmp, self.name)
+        return QMPSource(self._qmp, self.name)
 
     def go(self):
         """Lets the guest run."""
@@ -71,18 +72,30 @@ class Launched:
             self.source.command("cont", oob=False)
 
     def end(self):
-        """Ends it, if it still runs; returns its exit status."""
-        if self.process.poll() is None:
-            self.process.terminate()
+        """
+        Ends it, if it still runs; returns its exit status.
+
+        A signal would do as well, but QEMU tells the user of it.
+        """
+        for way in (self._quit, self.process.terminate, self.process.kill):
+            if self.process.poll() is None:
+                way()
+            try:
+                return self.process.wait(END_S)
+            except subprocess.TimeoutExpired:
+                pass
+        return self.process.wait()
+
+    def _quit(self):
         try:
-            return self.process.wait(END_S)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            return self.process.wait()
+            self._qmp.command("quit", timeout=END_S)
+        except QMPError:
+            # It has gone, or will be made to.
+            pass
 
     def __enter__(self):
         return self
 
     def __exit__(self, *_):
-        self.source.close()
         self.end()
+        self.source.close()

@@ -82,7 +82,8 @@ class Layout:
         several spaces have memory at one address, the normal one tells
         whose it is.
         """
-        slots = sorted(slots, key=lambda slot: slot["address-space"] != "memory")
+        slots = sorted(slots,
+                       key=lambda slot: slot["address-space"] != "memory")
         taken, parts = runs.EMPTY, []
         for slot in slots:
             start = slot["gpa"] // PAGE
@@ -126,7 +127,7 @@ class Layout:
         return inside + shift[:, None]
 
     def changed(self, other):
-        """The runs of this memory that are not there, or another's, in @other."""
+        """The runs of this memory that @other lacks, or has of another."""
         same = [runs.intersect(self.of(name), other.of(name))
                 for name in {part.name for part in self.parts}]
         return runs.subtract(self.stretches, runs.union(same))

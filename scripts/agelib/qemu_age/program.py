@@ -3,8 +3,8 @@
 The command line of ``scripts/qemu-age``, and its sub-commands.
 
 A sub-command is a module with add_arguments(parser) and run(args), which
-returns an exit status.  Only the one that is used is imported, so that the others
-may lack their libraries.
+returns an exit status.  Only the one that is used is imported, so that the
+others may lack their libraries.
 """
 
 import argparse
@@ -28,8 +28,8 @@ PACKAGES = {"numpy": "python3-numpy", "matplotlib": "python3-matplotlib",
             "prometheus_client": "python3-prometheus-client"}
 
 EPILOG = """\
-exit status: 0 if all went well, 1 if something went wrong, which one line tells,
-2 if the command line makes no sense.
+exit status: 0 if all went well, 1 if something went wrong, which one line
+tells, 2 if the command line makes no sense.
 
 "qemu-age COMMAND --help" tells more of a command.
 """

@@ -50,8 +50,8 @@ class Header:
     What a record begins with.
 
     @name is the guest's, @interval in seconds.  If it was recorded @from_start,
-    the guest had done nothing before tick 0.  @wall_ns and @monotonic_ns are one
-    moment by both clocks.
+    the guest had done nothing before tick 0.  @wall_ns and @monotonic_ns are
+    one moment by both clocks.
     """
 
     name: str
@@ -89,7 +89,8 @@ class Entry:
     """
     One line of a record but the first.
 
-    @kind is "layout", "harvest", "event" or "end"; others are to be passed over.
+    @kind is "layout", "harvest", "event" or "end"; what is of another kind, "",
+    is to be passed over.
     """
 
     kind: str
@@ -244,9 +245,9 @@ class Reader:
     """
     A record, to be read as often as is needed.
 
-    Iterating gives entries.  @header is there from the beginning; @broken tells,
-    after the entries have been read, why there are no more (None: they are
-    complete), and @ended why the writer stopped (None: it did not say).
+    Iterating gives entries.  @header is there from the beginning; @broken
+    tells, after the entries have been read, why there are no more (None: they
+    are complete), and @ended why the writer stopped (None: it did not say).
     """
 
     def __init__(self, path):

@@ -91,8 +91,8 @@ class Replay:
     A part of a record.
 
     @layout is all the memory that there ever was, @pages how much there was at
-    the end; @ticks how many intervals; @harvests, @missed and @costs_ns tell of the
-    harvests, @events are the lines of what else happened.
+    the end; @ticks how many intervals; @harvests, @missed and @costs_ns tell of
+    the harvests, @events are the lines of what else happened.
     """
 
     def __init__(self, reader, choice=None):

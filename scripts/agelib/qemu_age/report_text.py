@@ -135,6 +135,8 @@ def idle(found):
         f"Touched: {size_text(found['touched'])}, of which "
         f"{size_text(found['before'])} not since the record began; never "
         f"touched: {size_text(found['never'])}.")
+    if found["before"]:
+        yield "What was not touched since then counts as idle since then."
     if found["percentiles"]:
         yield ""
         yield from table(["of what was touched", "idle for at most"],

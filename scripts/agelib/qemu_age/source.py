@@ -112,7 +112,8 @@ def open_socket(path, timeout):
 def why_no_socket(path, error):
     """One line for a connect() that failed."""
     if error.errno == errno.ENOENT:
-        return "no such socket; start QEMU with -qmp unix:PATH,server=on,wait=off"
+        return ("no such socket; start QEMU with "
+                "-qmp unix:PATH,server=on,wait=off")
     if error.errno == errno.ECONNREFUSED:
         if stat.S_ISSOCK(os.stat(path).st_mode):
             return "nobody listens there any more: its QEMU has ended"

@@ -51,8 +51,8 @@ def judge(ages, interval, ticks):
     """
     What a threshold would do.
 
-    A page has to be idle for so long before it can come back, so the rate is over
-    what remains of the time.
+    A page has to be idle for so long before it can come back, so the rate is
+    over what remains of the time.
     """
     minutes = max(ages.tick - ticks, 1) * interval / 60
     rate = ages.promotions(ticks) / minutes
