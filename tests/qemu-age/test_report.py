@@ -370,6 +370,53 @@ class HeatMaps(ReportTest):
                  for low, high in zip(edges, edges[1:])])
 
 
+class Edges(ReportTest):
+    """Records in which there is next to nothing."""
+
+    REPORTS = ("summary", "wss", "idle", "promotions", "hot", "cold",
+               "heatmap", "dirty")
+
+    def write(self, *sets):
+        """A record of some harvests of a small guest."""
+        path = Path(self.folder.name) / "edge"
+        path.unlink(missing_ok=True)
+        with Writer(path, Header("edge", 1, dirty=True)) as record:
+            record.layout(Layout.from_slots([slot(0, 16 * PAGE)]))
+            for tick, young in enumerate(sets):
+                record.harvest(tick, Harvest(tick, tick + 1,
+                                             runs.from_frames(young), 1,
+                                             runs.EMPTY))
+        return str(path)
+
+    def test_few_harvests(self):
+        """Every report says something that can be read."""
+        for sets in ([set()], [{1}], [set(), set()], [{1}, {1}],
+                     [set(range(16))] * 3):
+            path = self.write(*sets)
+            for report in self.REPORTS:
+                with unittest.mock.patch.object(self, "path", path):
+                    self.assertTrue(self.text(report))
+                    found = self.json(report)
+                    # NaN is no JSON.
+                    json.dumps(found, allow_nan=False)
+
+    def test_no_harvest(self):
+        with unittest.mock.patch.object(self, "path", self.write()):
+            status, text = self.run_tool()
+        self.assertEqual((status, text.count("\n")), (1, 1))
+        self.assertIn("edge: no harvest in it", text)
+
+    def test_cut_off(self):
+        """What is there is reported, and it is said that there is less."""
+        path = Path(self.folder.name) / "cut"
+        path.write_bytes(Path(self.path).read_bytes()[:-30])
+        with unittest.mock.patch.object(self, "path", str(path)):
+            status, text = self.run_tool()
+            self.assertEqual(status, 0)
+            self.assertRegex(text, r"byte \d+: its last line is cut off")
+            self.assertIn("problems", self.json("check", status=1))
+
+
 class Replays(unittest.TestCase):
     """Memory that comes and goes, and states that are loaded."""
 
@@ -449,7 +496,7 @@ class Replays(unittest.TestCase):
 
 def main():
     """Runs everything."""
-    common.run_classes([Truth, Filters, HeatMaps, Replays])
+    common.run_classes([Truth, Filters, HeatMaps, Edges, Replays])
 
 
 if __name__ == "__main__":

@@ -111,11 +111,25 @@ class Layout:
 
         What is not in this layout is left out.
         """
-        inside = runs.intersect(frames, self.stretches)
-        which = np.searchsorted(self.stretches[:, 1], inside[:, 0],
-                                side="right")
+        inside = frames
+        which = self._stretch_of(inside)
+        if not self._has(inside, which):
+            inside = runs.intersect(frames, self.stretches)
+            which = self._stretch_of(inside)
         shift = (self._first - self.stretches[:, 0])[which]
         return inside + shift[:, None]
+
+    def _stretch_of(self, frames):
+        """For each run, the first stretch that ends behind its start."""
+        return np.searchsorted(self.stretches[:, 1], frames[:, 0],
+                               side="right")
+
+    def _has(self, frames, which):
+        """Whether each run is in its stretch as a whole, as nearly always."""
+        if frames.size == 0 or which.max() >= len(self.stretches):
+            return False
+        return ((frames[:, 0] >= self.stretches[which, 0]) &
+                (frames[:, 1] <= self.stretches[which, 1])).all()
 
     def frames(self, positions):
         """Runs of positions as runs of page frames, parted by the holes."""
