@@ -56,6 +56,7 @@ class FakeGuest:
         self.slots = slots
         self.script = script or {}
         self.young, self.dirty = set(), set()
+        self.name = None
         self.generation = 1
         self.clock = 10 ** 9
         self.counters = {"harvested": 0, "cleared": 0}
@@ -69,18 +70,25 @@ class FakeGuest:
         self.requests.append((name, arguments))
         if name in self.script:
             return self.script[name](arguments)
-        if name == "qmp_capabilities":
-            return {"return": {}}
-        if name == "query-age":
-            return {"return": {
-                "enabled": True, "version": "0.1.0", "format": "ept",
-                "slots": self.slots, "generation": self.generation,
-                "flush-pending": False, "counters": dict(self.counters)}}
-        if name == "age-test-clear-young":
-            return self.harvest("young", self.young, arguments)
-        if name == "age-test-clear-dirty":
-            return self.harvest("dirty", self.dirty, arguments)
-        return {"error": {"class": "CommandNotFound", "desc": "no"}}
+        known = {
+            "qmp_capabilities": lambda _: {"return": {}},
+            "query-name": lambda _: {"return": {"name": self.name}
+                                     if self.name else {}},
+            "query-age": self.query,
+            "age-test-clear-young":
+                lambda arguments: self.harvest("young", self.young, arguments),
+            "age-test-clear-dirty":
+                lambda arguments: self.harvest("dirty", self.dirty, arguments)}
+        if name not in known:
+            return {"error": {"class": "CommandNotFound", "desc": "no"}}
+        return known[name](arguments)
+
+    def query(self, _):
+        """query-age."""
+        return {"return": {
+            "enabled": True, "version": "0.1.0", "format": "ept",
+            "slots": self.slots, "generation": self.generation,
+            "flush-pending": False, "counters": dict(self.counters)}}
 
     def harvest(self, what, pages, arguments):
         """A harvest, as runs where they fit."""

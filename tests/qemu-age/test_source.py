@@ -162,6 +162,13 @@ class Sources(unittest.TestCase):
                 self.assertEqual(harvest.cost_ns, 10 ** 9 + 1000)
                 self.assertEqual(runs.count(found.harvest().young), 0)
 
+    def test_title(self):
+        """What -name says, or the name of the socket."""
+        guest = FakeGuest(self.SLOTS)
+        self.assertEqual(self.open(guest).title, "qmp")
+        guest.name = "database"
+        self.assertEqual(self.open(guest).title, "database")
+
     def test_test_only(self):
         """Without clear, the next harvest finds the same."""
         guest = FakeGuest(self.SLOTS)
@@ -180,7 +187,8 @@ class Sources(unittest.TestCase):
         found = self.open(guest)
         self.assertEqual(frames(found.harvest().young),
                          {7, 128 << 18, (300 << 18) - 1})
-        self.assertEqual(len(guest.requests), 5)
+        self.assertEqual([name for name, _ in guest.requests].count(
+            "age-test-clear-young"), 3)
 
     def test_plugged(self):
         """Memory that comes is seen with the harvest that finds it."""

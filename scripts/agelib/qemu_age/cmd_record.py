@@ -11,7 +11,6 @@ Ctrl-C ends a record.  Whatever else does, all but the last line can be read.
 """
 
 import sys
-from pathlib import Path
 
 from .errors import UserError
 from .launch import Launched
@@ -41,8 +40,9 @@ def add_arguments(parser):
                         help="ask vCPUs to flush their TLBs, so that pages "
                              "in use all the time stay young (request, the "
                              "default), or leave the guest alone (none)")
-    parser.add_argument("--name", help="what to call the guest (default: the "
-                                       "socket's or the command's name)")
+    parser.add_argument("--name", help="what to call the guest (default: what "
+                                       "its -name says, or the socket's or "
+                                       "the command's name)")
     parser.add_argument("--quiet", action="store_true",
                         help="say nothing unless something is wrong")
     parser.add_argument("socket", nargs="?", metavar="SOCKET",
@@ -56,8 +56,7 @@ def say(text):
 
 def header(args, source, from_start):
     """What the record begins with."""
-    name = args.name or Path(source.name).name
-    return Header(name, args.interval, args.flush, args.dirty, from_start,
+    return Header(args.name or source.title, args.interval, args.flush, args.dirty, from_start,
                   source.info["version"], source.info.get("format", ""))
 
 

@@ -69,10 +69,11 @@ class Source:
     """
     A guest that can be harvested; one that is closed can't be used again.
 
-    @name is what to call it, @info the last answer of query-age.
+    @name is where to find it, @title what people call it, @info the last
+    answer of query-age.
     """
 
-    name = ""
+    name = title = ""
     info = None
 
     def layout(self):
@@ -166,6 +167,7 @@ class QMPSource(Source):
         self._mine = [0, 0]
         try:
             self.query()
+            self.title = self._title()
         except BaseException:
             self.close()
             raise
@@ -193,6 +195,16 @@ class QMPSource(Source):
         self.info = info
         self._layout = Layout.from_slots(info["slots"])
         return info
+
+    def _title(self):
+        """What -name says or, without it, the name of the socket."""
+        try:
+            found = self.command("query-name", oob=False).get("name")
+        except SourceGone:
+            raise
+        except SourceError:
+            found = None
+        return found or os.path.basename(self.name)
 
     def command(self, name, arguments=None, oob=True):
         """A command, out of band where the socket has that."""
