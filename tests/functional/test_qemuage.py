@@ -139,7 +139,9 @@ class Truth(FolderTest):
         found = self.report("check")
         self.assertEqual(
             [text for text in found["problems"] if "event" not in text], [])
-        self.assertGreaterEqual(self.report("summary")["touched"],
+        found = self.report("summary")
+        self.assertNotIn("stranger", found["events"])
+        self.assertGreaterEqual(found["touched"],
                                 len(first.touched | second.touched) *
                                 runs.PAGE)
 

@@ -22,7 +22,7 @@
 - ``report_text``: both as tables for people;
 - ``heatmap``: what was young, when;
 - ``heatmap_text``: that map in a terminal;
-- ``heatmap_picture``: and as a picture;
+- ``pictures``: that map, and working sets over time, as PNG or SVG;
 - ``cmd_tables``: ``qemu-age tables``, which needs no library.
 
 Only this package needs numpy; ``scripts/setup`` installs it.

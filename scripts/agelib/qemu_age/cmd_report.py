@@ -37,8 +37,8 @@ OPTIONS = {
     "share": (("hot",), 50.0), "idle": (("cold",), report_ages.COLD_S),
     "count": (("hot", "cold"), 20), "size": (("hot", "cold"), None),
     "rows": (("heatmap",), 40), "columns": (("heatmap",), 64),
-    "palette": (("heatmap",), "hot"), "png": (("heatmap",), None),
-    "svg": (("heatmap",), None), "dirty": (("heatmap",), False)}
+    "palette": (("heatmap",), "hot"), "png": (("heatmap", "wss"), None),
+    "svg": (("heatmap", "wss"), None), "dirty": (("heatmap",), False)}
 
 
 def times(text):
@@ -106,8 +106,9 @@ def add_picture_options(group):
                        help="colours (default: hot)")
     group.add_argument("--colour", choices=["auto", "always", "never"],
                        default="auto", help="default: in a terminal only")
-    group.add_argument("--png", metavar="FILE", help="write a picture")
-    group.add_argument("--svg", metavar="FILE", help="write a picture")
+    for kind in "png", "svg":
+        group.add_argument(f"--{kind}", metavar="FILE",
+                           help="write a picture (wss as well)")
     group.add_argument("--dirty", action="store_true", default=None,
                        help="pages that were written")
 
@@ -136,15 +137,14 @@ def check_options(args):
 
 def print_heat_map(args, replay):
     """In the terminal, or as pictures."""
-    paths = [path for path in (args.png, args.svg) if path]
+    paths = report_ages.pictures_of(args)
     size = (600, 800) if paths else (args.rows, args.columns)
     found = heatmap.draw(replay, *size, args.dirty)
     if paths:
         # matplotlib may be missing, and takes its time.
         # pylint: disable-next=import-outside-toplevel
-        from . import heatmap_picture
-        heatmap_picture.save(found, f"{replay.reader.header.name}, "
-                             f"{args.file}", paths)
+        from . import pictures
+        pictures.save_heat_map(found, replay.reader.header.name, paths)
     if args.json:
         print(json.dumps(found.json()))
     elif not paths:

@@ -11,6 +11,7 @@ import numpy as np
 
 from . import threshold
 from .runs import PAGE
+from .units import time_text
 
 WINDOWS = (1, 10, 60, 120, 600, 1800, 3600)
 BINS = (0, 1, 10, 30, 60, 120, 300, 600, 1800, 3600)
@@ -50,6 +51,11 @@ class Series:
             full = tick.harvest is not None and \
                 window <= ages.tick - ages.begin
             values.append(ages.working_set(window) if full else -1)
+
+    def times(self, window, interval):
+        """When each of them was, in seconds since the first harvest."""
+        values = np.array(self.values[window], dtype=np.int64)
+        return np.flatnonzero(values >= 0) * interval
 
     def full(self, window):
         """The values of a window that say something."""
@@ -118,10 +124,30 @@ def wss(replay, args):
              "memory": replay.pages * PAGE}
     if args.over_time:
         found["series"] = [
-            {"time": tick * replay.interval, "bytes": value * PAGE}
-            for tick, value in enumerate(series.values[windows[0]])
-            if value >= 0]
+            {"time": seconds, "bytes": size * PAGE} for seconds, size in zip(
+                series.times(windows[0], replay.interval).tolist(),
+                series.full(windows[0]).tolist())]
+    if pictures_of(args):
+        draw_curves(replay, series, args)
     return found
+
+
+def pictures_of(args):
+    """The files that pictures are to be written to."""
+    return [path for path in (args.png, args.svg) if path]
+
+
+def draw_curves(replay, series, args):
+    """The working sets of all windows, over time, as pictures."""
+    # matplotlib may be missing, and takes its time.
+    # pylint: disable-next=import-outside-toplevel
+    from . import pictures
+    curves = [(time_text(window * replay.interval),
+               series.times(window, replay.interval),
+               series.full(window) * PAGE / (1 << 20))
+              for window in series.windows if series.full(window).size]
+    pictures.save_curves(curves, replay.reader.header.name,
+                         pictures_of(args))
 
 
 def idle(replay, args):

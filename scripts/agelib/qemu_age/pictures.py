@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """
-The heat map as a picture, PNG or SVG.
+Pictures, PNG or SVG: the heat map, and working sets over time.
 """
 
 import matplotlib
@@ -15,8 +15,34 @@ matplotlib.use("Agg")
 LABELS = 6
 
 
-def save(heat_map, title, paths):
+def save(figure, paths):
     """Writes a picture to each path; the suffix tells the kind."""
+    for path in paths:
+        figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+def save_curves(curves, title, paths):
+    """
+    Working sets over time.
+
+    @curves has, for each window, its name, times in seconds and sizes in MiB.
+    """
+    figure, axes = plt.subplots(figsize=(10, 6), constrained_layout=True)
+    for name, times, sizes in curves:
+        axes.plot(times, sizes, label=name, drawstyle="steps-post")
+    axes.set_ylim(bottom=0)
+    axes.grid(color="0.9")
+    axes.set_xlabel("time in s")
+    axes.set_ylabel("working set in MiB")
+    axes.set_title(title)
+    if curves:
+        axes.legend(title="window")
+    save(figure, paths)
+
+
+def save_heat_map(heat_map, title, paths):
+    """The heat map, with the logarithm of shares as its colours."""
     heat = np.ma.masked_invalid(np.where(heat_map.heat > 0, heat_map.heat,
                                          np.nan))
     floor = float(heat.min()) if heat.count() else 1e-3
@@ -35,6 +61,4 @@ def save(heat_map, title, paths):
     bar = figure.colorbar(mesh, ax=axes)
     bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=2))
     bar.set_label(f"pages {heat_map.what} in a harvest")
-    for path in paths:
-        figure.savefig(path, dpi=120)
-    plt.close(figure)
+    save(figure, paths)
