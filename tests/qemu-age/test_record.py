@@ -244,6 +244,15 @@ class Files(unittest.TestCase):
                          [{1, 2, 9}] + [set()] * 4)
         self.assertEqual(frames(found[0].dirty), {2})
 
+    def test_refused(self):
+        """A guest that can't be harvested at all is an error."""
+        self.guest.script["age-test-clear-young"] = lambda _: {
+            "error": {"class": "GenericError", "desc": "not today"}}
+        done = self.start()
+        _, err = done.communicate(timeout=PATIENCE)
+        self.assertEqual((done.returncode, err.count("\n")), (1, 1), err)
+        self.assertIn("age-test-clear-young: not today", err)
+
     def test_interrupt(self):
         """Ctrl-C at any moment leaves a record, or none at all."""
         rng = random.Random(12)

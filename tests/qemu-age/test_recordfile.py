@@ -79,12 +79,13 @@ class Contents(RecordTest):
         """What is seldom there comes back as well."""
         lost = runs.from_frames({7, 8})
         with Writer(self.path, Header("guest", 1)) as record:
-            record.harvest(0, Harvest(1, 2, runs.EMPTY, 3, None, lost, True))
+            record.harvest(0, Harvest(1, 9, runs.EMPTY, 3, None, lost, True,
+                                      cost_ns=5))
         harvest = next(iter(Reader(self.path))).harvest()
         self.assertEqual(harvest.lost.tolist(), lost.tolist())
         self.assertTrue(harvest.flush_pending)
         self.assertIsNone(harvest.dirty)
-        self.assertEqual(harvest.generation, 3)
+        self.assertEqual((harvest.generation, harvest.cost_ns), (3, 5))
 
     def test_tools(self):
         """gzip reads it; each line is JSON by itself."""
@@ -102,8 +103,10 @@ class Contents(RecordTest):
         """A line of a kind that is not known yet is passed over."""
         self.write(1)
         with open(self.path, "ab") as file:
-            file.write(pack({"hello": 1}))
-        self.assertEqual(list(Reader(self.path))[-1].kind, "")
+            for line in {"hello": 1}, [1], 1:
+                file.write(pack(line))
+        self.assertEqual([entry.kind for entry in Reader(self.path)][-4:],
+                         ["end", "", "", ""])
 
 
 class Crashes(RecordTest):

@@ -91,6 +91,8 @@ class Layouts(unittest.TestCase):
         self.assertEqual(layout.stretches.tolist(),
                          [[0, 0x300], [0x1000, 0x1008]])
         self.assertEqual(Layout.from_json(layout.json()), layout)
+        later = [part | {"hello": 1} for part in layout.json()]
+        self.assertEqual(Layout.from_json(later), layout)
 
     def test_positions(self):
         """There and back, and without what is in a hole."""
@@ -159,7 +161,8 @@ class Sources(unittest.TestCase):
                                  {0, 1, 5, 0xff, 0x400, 0x5ff})
                 self.assertEqual(frames(harvest.dirty), {1, 0x400})
                 self.assertEqual(runs.count(harvest.lost), 0)
-                self.assertEqual(harvest.cost_ns, 10 ** 9 + 1000)
+                self.assertEqual((harvest.end_ns - harvest.begin_ns,
+                                  harvest.cost_ns), (10 ** 9 + 1000, 2000))
                 self.assertEqual(runs.count(found.harvest().young), 0)
 
     def test_title(self):

@@ -67,6 +67,8 @@ def record(args, source, from_start, begun=lambda: None):
         recorder = Recorder(source, writer, args.interval, args.flush,
                             args.dirty, say)
         why = recorder.run(stop, args.duration, begun)
+        if why.startswith("refused"):
+            raise UserError(why.removeprefix("refused: "))
         if not args.quiet:
             say(f"{args.output}: {recorder.harvests} harvests in "
                 f"{time_text(max(recorder.tick, 0) * args.interval)}, "
@@ -90,7 +92,5 @@ def run(args):
     if args.behind:
         return record_command(args, args.behind)
     with QMPSource.open(args.socket) as source:
-        why = record(args, source, False)
-    if why.startswith("refused"):
-        raise UserError(why)
+        record(args, source, False)
     return 0

@@ -6,7 +6,7 @@ Holes are as large as memory, so vectors are over *positions*: the page frames
 that there are, numbered from 0 without a hole.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 
 import numpy as np
 
@@ -98,8 +98,10 @@ class Layout:
 
     @classmethod
     def from_json(cls, parts):
-        """The inverse of json()."""
-        return cls([Part(**part) for part in parts])
+        """The inverse of json(); what a later version adds is left out."""
+        names = [field.name for field in fields(Part)]
+        return cls([Part(**{name: part[name] for name in names
+                            if name in part}) for part in parts])
 
     def json(self):
         """A list of objects, a part each."""

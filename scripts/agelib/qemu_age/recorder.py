@@ -129,8 +129,11 @@ class Recorder:
         except SourceGone as e:
             return f"gone: {e}"
         except SourceError as e:
-            self._event(tick, "refused", str(e), why=str(e))
-            return None if tick else f"refused: {e}"
+            if tick == 0:
+                return f"refused: {e}"
+            text = str(e).removeprefix(f"{self.source.name}: ")
+            self._event(tick, "refused", f"harvest refused: {text}", why=text)
+            return None
         self._keep(tick, harvest)
         return None
 

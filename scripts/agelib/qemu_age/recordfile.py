@@ -29,6 +29,9 @@ CHUNK = 1 << 14
 # A gzip member with a window of 32 KiB
 GZIP = 16 + zlib.MAX_WBITS
 
+# What a line may be, but the first
+KINDS = ("layout", "harvest", "event", "end")
+
 # A line of more is none: 64 GiB in which every other page is young has less.
 MAX_LINE = 1 << 28
 
@@ -115,7 +118,8 @@ class Entry:
                 runs.from_deltas(line["young"]), line["generation"],
                 None if dirty is None else runs.from_deltas(dirty),
                 runs.from_deltas(line.get("lost", [])),
-                line.get("flush-pending", False))
+                line.get("flush-pending", False),
+                cost_ns=line.get("cost-ns"))
         except (KeyError, runs.RunsError) as e:
             raise RecordError(f"a harvest makes no sense: {e}") from None
 
@@ -145,6 +149,7 @@ class Writer:
         """One harvest, the one of this tick."""
         line = {"harvest": 1, "tick": tick, "generation": harvest.generation,
                 "begin-ns": harvest.begin_ns, "end-ns": harvest.end_ns,
+                "cost-ns": harvest.cost_ns,
                 "young": runs.to_deltas(harvest.young)}
         if harvest.dirty is not None:
             line["dirty"] = runs.to_deltas(harvest.dirty)
@@ -278,8 +283,8 @@ class Reader:
         lines = iter(self._lines)
         next(lines, None)
         for line in lines:
-            kind = next((kind for kind in ("layout", "harvest", "event", "end")
-                         if kind in line), "")
+            kind = next((kind for kind in KINDS if isinstance(line, dict)
+                         and kind in line), "")
             if kind == "end":
                 self.ended = line["end"]
             yield Entry(kind, line)

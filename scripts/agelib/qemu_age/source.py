@@ -43,7 +43,8 @@ class Harvest:
     What one harvest found.
 
     @begin_ns and @end_ns are the host's CLOCK_MONOTONIC; what was found had
-    happened by some time between the two.  @young and, where it was asked for,
+    happened by some time between the two.  @cost_ns is what it took in the
+    accelerator, which is less if several commands were needed.  @young and, where it was asked for,
     @dirty are runs of page frames; @lost are those that could not be looked
     at.  @generation changes when the guest becomes another one (loadvm,
     incoming migration).  @events are names of QMP events since the last
@@ -58,11 +59,11 @@ class Harvest:
     lost: np.ndarray = field(default_factory=lambda: runs.EMPTY)
     flush_pending: bool = False
     events: list = field(default_factory=list)
+    cost_ns: int = None
 
-    @property
-    def cost_ns(self):
-        """What the harvest took, in the accelerator."""
-        return self.end_ns - self.begin_ns
+    def __post_init__(self):
+        if self.cost_ns is None:
+            self.cost_ns = self.end_ns - self.begin_ns
 
 
 class Source:
@@ -226,6 +227,7 @@ class QMPSource(Source):
             harvest.dirty = other.young
             harvest.lost = runs.union([harvest.lost, other.lost])
             harvest.end_ns = other.end_ns
+            harvest.cost_ns += other.cost_ns
             harvest.flush_pending = other.flush_pending
         harvest.events = [event["event"] for event in self.qmp.events]
         self.qmp.events.clear()
@@ -264,7 +266,9 @@ class QMPSource(Source):
         found, lost = self._decode(results, f"{what}-pages", clear)
         return Harvest(parts[0]["begin-ns"], parts[-1]["end-ns"], found,
                        parts[-1]["generation"], None, lost,
-                       any(part["flush-pending"] for part in parts))
+                       any(part["flush-pending"] for part in parts),
+                       cost_ns=sum(part["end-ns"] - part["begin-ns"]
+                                   for part in parts))
 
     def _commands(self):
         """The ranges of each command; None is all memory, in one."""
