@@ -231,17 +231,19 @@ class Files(unittest.TestCase):
         """What was young at each harvest is in the record of it."""
         self.guest.young = {1, 2, 9}
         self.guest.dirty = {2}
-        done = self.start("--interval", "50ms", "--for", "0.2s", "--dirty",
+        done = self.start("--interval", "200ms", "--for", "1s", "--dirty",
                           "--name", "me")
         _, err = done.communicate(timeout=PATIENCE)
         self.assertEqual(done.returncode, 0, err)
-        self.assertRegex(err, r"5 harvests in 200 ms, .*ended: time")
+        # A busy host may miss one.
+        self.assertRegex(err, r"[2-6] harvests in .*ended: time")
         record = Reader(self.path)
         self.assertEqual(record.header.name, "me")
         found = [entry.harvest() for entry in record
                  if entry.kind == "harvest"]
         self.assertEqual([frames(item.young) for item in found],
-                         [{1, 2, 9}] + [set()] * 4)
+                         [{1, 2, 9}] + [set()] * (len(found) - 1))
+        self.assertGreater(len(found), 1)
         self.assertEqual(frames(found[0].dirty), {2})
 
     def test_refused(self):

@@ -11,6 +11,12 @@ hot, cold   the largest ranges that are young often, or idle for long
 heatmap     what was young, when
 dirty       how much is written
 check       whether the record is whole and the arithmetic right
+
+For instance, what was idle for an hour of the second NUMA node's memory, and a
+picture of the last ten minutes of a record of two hours:
+
+  qemu-age report guest.age cold --idle 1h --node 1
+  qemu-age report guest.age heatmap --time 110min- --png guest.png
 """
 
 import json
@@ -29,6 +35,10 @@ REPORTS = {
     "hot": report_places.hot, "cold": report_places.cold,
     "dirty": report_ages.dirty, "check": report_ages.check}
 
+# Rows and columns of a heat map, in a terminal and as a picture
+TEXT_SIZE = 40, 64
+PICTURE_SIZE = 600, 800
+
 # Which reports an option is for, and what it is unless given
 OPTIONS = {
     "windows": (("wss", "dirty"), None), "over_time": (("wss",), None),
@@ -36,7 +46,7 @@ OPTIONS = {
     "goal": (("promotions",), GOAL * 100),
     "share": (("hot",), 50.0), "idle": (("cold",), report_ages.COLD_S),
     "count": (("hot", "cold"), 20), "size": (("hot", "cold"), None),
-    "rows": (("heatmap",), 40), "columns": (("heatmap",), 64),
+    "rows": (("heatmap",), None), "columns": (("heatmap",), None),
     "palette": (("heatmap",), "hot"), "png": (("heatmap", "wss"), None),
     "svg": (("heatmap", "wss"), None), "dirty": (("heatmap",), False)}
 
@@ -99,9 +109,9 @@ def add_options(parser):
 def add_picture_options(group):
     """What the heat map can look like."""
     group.add_argument("--rows", metavar="N", type=positive,
-                       help="pieces of time (default: 40)")
+                       help="pieces of time (default: 40; pictures: 600)")
     group.add_argument("--columns", metavar="N", type=positive,
-                       help="pieces of memory (default: 64)")
+                       help="pieces of memory (default: 64; pictures: 800)")
     group.add_argument("--palette", choices=["hot", "grey"],
                        help="colours (default: hot)")
     group.add_argument("--colour", choices=["auto", "always", "never"],
@@ -115,6 +125,7 @@ def add_picture_options(group):
 
 def add_arguments(parser):
     """The arguments of this sub-command."""
+    parser.usage = "qemu-age report FILE [REPORT] [OPTION]..."
     parser.add_argument("file", metavar="FILE", help="what record wrote")
     parser.add_argument("report", nargs="?", metavar="REPORT",
                         choices=[*REPORTS, "heatmap"], default="summary",
@@ -138,8 +149,9 @@ def check_options(args):
 def print_heat_map(args, replay):
     """In the terminal, or as pictures."""
     paths = report_ages.pictures_of(args)
-    size = (600, 800) if paths else (args.rows, args.columns)
-    found = heatmap.draw(replay, *size, args.dirty)
+    rows, columns = PICTURE_SIZE if paths else TEXT_SIZE
+    found = heatmap.draw(replay, args.rows or rows, args.columns or columns,
+                         args.dirty)
     if paths:
         # matplotlib may be missing, and takes its time.
         # pylint: disable-next=import-outside-toplevel
