@@ -257,6 +257,14 @@ class Thresholds(unittest.TestCase):
             ages.advance(runs.from_frames(hot))
         self.assertEqual(threshold.recommend(ages, 60).ticks, 4)
 
+    def test_too_short(self):
+        """Nobody comes back, but less than a minute remains to tell."""
+        hot = set(range(10))
+        for ticks, wanted in ((61, 1), (60, None)):
+            ages = play([hot] * (ticks + 1), True)
+            found = threshold.recommend(ages, 1)
+            self.assertEqual(found and found.ticks, wanted)
+
     def test_nothing(self):
         """One harvest says nothing of thresholds."""
         self.assertIsNone(threshold.recommend(play([{1}], True), 1))

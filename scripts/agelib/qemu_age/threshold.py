@@ -7,6 +7,7 @@ what was touched within two minutes, at most 0.2 % a minute may come back from
 where cold memory has gone.
 """
 
+import math
 from dataclasses import asdict, dataclass
 
 # The share of the working set that may fault back in a minute
@@ -14,6 +15,8 @@ GOAL = 0.002
 
 # The window of the working set that the goal is about, in seconds
 WORKING_SET_S = 120
+
+MINUTE_S = 60
 
 
 @dataclass(frozen=True)
@@ -54,7 +57,7 @@ def judge(ages, interval, ticks):
     A page has to be idle for so long before it can come back, so the rate is
     over what remains of the time.
     """
-    minutes = max(ages.tick - ticks, 1) * interval / 60
+    minutes = max(ages.tick - ticks, 1) * interval / MINUTE_S
     rate = ages.promotions(ticks) / minutes
     pages, _ = working_set(ages, interval)
     share = rate / pages if pages else 0.0
@@ -66,9 +69,10 @@ def recommend(ages, interval, goal=GOAL):
     The shortest threshold that meets the goal, or None.
 
     What was seen for less than twice as long as a threshold says too little
-    of it.
+    of it, and what comes back in a minute is not told by less than one.
     """
-    for ticks in range(1, ages.tick // 2 + 1):
+    longest = min(ages.tick // 2, ages.tick - math.ceil(MINUTE_S / interval))
+    for ticks in range(1, longest + 1):
         found = judge(ages, interval, ticks)
         if found.share <= goal:
             return found
