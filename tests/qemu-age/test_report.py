@@ -4,110 +4,27 @@
 Every report, on a record whose truth is known; and replays at random.
 """
 
-import contextlib
-import io
 import json
 import random
-import re
 import tempfile
 import unittest
 import unittest.mock
-import xml.etree.ElementTree
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
 from fakes import PAGE, frames, slot
+from truth import FAR, LAST, MISSED, ReportTest, pages, young_at
 
 import common
 
-from agelib.qemu_age import heatmap, program, replay, runs
+from agelib.qemu_age import replay, runs
 from agelib.qemu_age.ages import Ages
 from agelib.qemu_age.layout import Layout
 from agelib.qemu_age.recordfile import Header, Reader, Writer
 from agelib.qemu_age.replay import Choice, Replay
 from agelib.qemu_age.source import Harvest
-from agelib.terminal import WIDTH
-
-FAR = 1 << 20
-HOT, WARM = set(range(10, 60)), set(range(100, 150))
-COLD, ONCE = set(range(FAR, FAR + 300)), set(range(FAR + 500, FAR + 510))
-MISSED, LAST = 41, 60
-SECOND = 10 ** 9
-
-
-def truth(tick):
-    """
-    What was young at a tick of ten seconds.
-
-    The hot pages always, the warm ones once a minute, the cold ones twice at
-    the begin, and some only once, in the middle.
-    """
-    young = set(HOT)
-    young |= WARM if tick % 6 == 0 else set()
-    young |= COLD if tick in (0, 3) else set()
-    young |= ONCE if tick == 30 else set()
-    return young
-
-
-def write_truth(path):
-    """The record of it, in which one harvest is missing."""
-    layout = Layout.from_slots([
-        slot(0, 1000 * PAGE, backend="m0", node=0),
-        slot(FAR * PAGE, 1000 * PAGE, backend="m1", node=1)])
-    with Writer(path, Header("truth", 10, dirty=True)) as record:
-        record.layout(layout)
-        for tick in range(LAST + 1):
-            if tick == MISSED:
-                record.event(tick + 1, "missed", ticks=1)
-                continue
-            begin = tick * 10 * SECOND
-            record.harvest(tick, Harvest(
-                begin, begin + SECOND // 100 * (2 if tick == 7 else 1),
-                runs.from_frames(truth(tick)), 1,
-                runs.from_frames(range(10, 20))))
-        record.end("time")
-
-
-class ReportTest(unittest.TestCase):
-    """The record, once for all tests of a class."""
-
-    @classmethod
-    def setUpClass(cls):
-        cls.folder = tempfile.TemporaryDirectory(prefix="age-")
-        cls.addClassCleanup(cls.folder.cleanup)
-        cls.path = str(Path(cls.folder.name) / "record")
-        write_truth(cls.path)
-
-    def run_tool(self, *words):
-        """Exit status and what was printed."""
-        out, err = io.StringIO(), io.StringIO()
-        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            try:
-                status = program.main(["report", self.path, *words])
-            except SystemExit as e:
-                status = e.code
-        return status, out.getvalue() + err.getvalue()
-
-    def text(self, *words, status=0):
-        """What a report prints for people, with single spaces."""
-        got, text = self.run_tool(*words)
-        self.assertEqual(got, status, text)
-        for line in text.splitlines():
-            self.assertLessEqual(len(line), WIDTH, line)
-        return re.sub(" +", " ", text)
-
-    def json(self, *words, status=0):
-        """What a report prints for programs."""
-        got, text = self.run_tool(*words, "--json")
-        self.assertEqual(got, status, text)
-        return json.loads(text)
-
-
-def pages(count):
-    """Their size in bytes."""
-    return count * PAGE
 
 
 class Truth(ReportTest):
@@ -138,7 +55,7 @@ class Truth(ReportTest):
         found = self.json("wss", "--windows", "10s,1min,10min")
         self.assertEqual(found["memory"], pages(2000))
         short, minute, whole = found["windows"]
-        sizes = [len(truth(tick)) for tick in range(1, LAST + 1)
+        sizes = [len(young_at(tick)) for tick in range(1, LAST + 1)
                  if tick != MISSED]
         self.assertEqual((short["min"], short["max"], short["now"]),
                          (pages(50), pages(350), pages(100)))
@@ -153,7 +70,7 @@ class Truth(ReportTest):
         found = self.json("wss", "--over-time", "10s")["series"]
         self.assertEqual(
             [(row["time"], row["bytes"]) for row in found],
-            [(tick * 10, pages(len(truth(tick))))
+            [(tick * 10, pages(len(young_at(tick))))
              for tick in range(1, LAST + 1) if tick != MISSED])
         self.assertIn("5 min 440.0 KiB", self.text("wss", "--over-time",
                                                    "10s"))
@@ -294,87 +211,6 @@ class Filters(ReportTest):
             self.assertEqual(status, 2, (words, text))
 
 
-class HeatMaps(ReportTest):
-    """The map in numbers, in text and as a picture."""
-
-    def test_numbers(self):
-        found = self.json("heatmap", "--rows", "6", "--columns", "20")
-        heat = np.array(found["heat"])
-        self.assertEqual(found["times"], [0, 100, 200, 300, 400, 500, 600])
-        self.assertEqual(found["addresses"][:2] + found["addresses"][10:11],
-                         [0, pages(100), pages(FAR)])
-        self.assertEqual(found["addresses"][-1], pages(FAR + 1000))
-        self.assertEqual(heat[:, 0].tolist(), [0.5] * 6)
-        # Warm: 6; 12 and 18; 24 and 30; 36; 42 and 48, of 9; 54 and 60
-        self.assertEqual(np.round(heat[:, 1] * 20, 3).tolist(),
-                         [1, 2, 2, 1, round(20 / 9, 3), 2])
-        # Cold: at tick 3 in three columns; the first harvest is left out
-        self.assertEqual(heat[:, 10:13].sum(axis=1).round(6).tolist(),
-                         [0.3, 0, 0, 0, 0, 0])
-        self.assertEqual(heat[2, 15], 0.01)
-        self.assertEqual(np.count_nonzero(heat), 6 + 6 + 3 + 1)
-
-    def test_missed_row(self):
-        """A row without a harvest is none without heat."""
-        found = self.json("heatmap", "--rows", "60")
-        self.assertEqual([row[0] for row in found["heat"]].index(None),
-                         MISSED - 1)
-        self.assertIn("\n6 min 40 s ????", self.text("heatmap", "--rows",
-                                                     "60"))
-
-    def test_dirty(self):
-        found = self.json("heatmap", "--columns", "2", "--rows", "1",
-                          "--dirty")
-        self.assertEqual(found["heat"], [[0.01, 0]])
-
-    def test_text(self):
-        """Digits go by powers of two; the axes and the legend tell what."""
-        lines = self.text("heatmap", "--rows", "6", "--columns",
-                          "20").splitlines()
-        self.assertEqual(lines[1].split(), ["0x0", "0x100258000"])
-        self.assertEqual(lines[3], " 0 s 95........666.......")
-        self.assertEqual(lines[5], "3 min 20 s 96.............3....")
-        self.assertIn("A field is 1 min 40 s of 400.0 KiB", lines[-2])
-
-    def test_colours(self):
-        plain = self.text("heatmap", "--rows", "6").splitlines()
-        for palette in "hot", "grey":
-            status, text = self.run_tool("heatmap", "--rows", "6", "--colour",
-                                         "always", "--palette", palette)
-            self.assertEqual(status, 0)
-            self.assertIn("\033[48;5;", text)
-            bare = re.sub("\033\\[[0-9;]*m", "", text).splitlines()
-            # Without colours a field in which nothing is young is a dot.
-            self.assertEqual([re.sub("[ .]", "", line) for line in bare],
-                             [re.sub("[ .]", "", line) for line in plain])
-
-    def test_pictures(self):
-        paths = [str(Path(self.folder.name) / name)
-                 for name in ("map.png", "map.svg")]
-        for report in "heatmap", "wss":
-            status, text = self.run_tool(report, "--png", paths[0], "--svg",
-                                         paths[1])
-            # The table is there as well; the map would not fit.
-            self.assertEqual((status, bool(text)), (0, report == "wss"), text)
-            self.assertEqual(Path(paths[0]).read_bytes()[:8],
-                             b"\x89PNG\r\n\x1a\n")
-            root = xml.etree.ElementTree.parse(paths[1]).getroot()
-            self.assertTrue(root.tag.endswith("svg"))
-            for path in paths:
-                Path(path).unlink()
-
-    def test_coverage(self):
-        """Pages between edges, against counting."""
-        rng = random.Random(13)
-        for _ in range(300):
-            some = set(rng.sample(range(100), rng.randrange(40)))
-            edges = np.array(sorted({0, 100, *rng.choices(range(100), k=5)}))
-            self.assertEqual(
-                heatmap.coverage(runs.from_frames(some), edges).tolist(),
-                [sum(low <= frame < high for frame in some)
-                 for low, high in zip(edges, edges[1:])])
-
-
 class Edges(ReportTest):
     """Records in which there is next to nothing."""
 
@@ -501,7 +337,7 @@ class Replays(unittest.TestCase):
 
 def main():
     """Runs everything."""
-    common.run_classes([Truth, Filters, HeatMaps, Edges, Replays])
+    common.run_classes([Truth, Filters, Edges, Replays])
 
 
 if __name__ == "__main__":

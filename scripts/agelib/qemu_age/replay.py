@@ -102,7 +102,7 @@ class Replay:
         self.layout = None
         self.pages = 0
         self.events, self.costs_ns = [], []
-        self.harvests = self.first_ns = self.last_ns = 0
+        self.harvests = self.first_ns = 0
         self.first = self._tick_of(self.choice.time[0])
         self.end = self._tick_of(self.choice.time[1])
         self.last = -1
@@ -253,5 +253,5 @@ class Replay:
         if not self.harvests:
             self.first_ns, self.first = harvest.begin_ns, tick
         self.harvests += 1
-        self.last, self.last_ns = tick, harvest.end_ns
+        self.last = tick
         self.costs_ns.append(harvest.cost_ns)
