@@ -20,6 +20,7 @@ from agelib.guest.workload import (GUESTS, Guest, images_present,
 from agelib.qemu.emulator import Emulator, emulator_path
 from agelib.qemu.patience import PATIENCE
 from agelib.qemu_age import runs
+from agelib.qemu_age.history_source import HistorySource
 from agelib.qemu_age.recorder import Recorder
 from agelib.qemu_age.recordfile import Header, Reader, Writer
 from agelib.qemu_age.replay import Replay
@@ -52,10 +53,10 @@ class FolderTest(unittest.TestCase):
 class Background:
     """A recorder in a thread."""
 
-    def __init__(self, qmp, path):
+    def __init__(self, qmp, path, source=QMPSource):
         self.stop = threading.Event()
         self.writer = Writer(path, Header("guest", INTERVAL, dirty=True))
-        self.recorder = Recorder(QMPSource(qmp, "guest"), self.writer,
+        self.recorder = Recorder(source(qmp, "guest"), self.writer,
                                  INTERVAL, dirty=True)
         self.thread = threading.Thread(target=self.recorder.run,
                                        args=(self.stop,), daemon=True)
@@ -80,6 +81,30 @@ class Background:
         return self.recorder.tick
 
 
+class Thief:
+    """A client that makes all memory old and clean, 20 times a second."""
+
+    def __init__(self, qmp):
+        self.qmp = qmp
+        self.stop = threading.Event()
+        self.thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self.thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self.stop.set()
+        self.thread.join(PATIENCE)
+
+    def _run(self):
+        while not self.stop.wait(0.05):
+            for kind in "young", "dirty":
+                self.qmp.command(f"age-test-clear-{kind}",
+                                 {"format": "count", "flush": "request"},
+                                 oob=True)
+
+
 class Truth(FolderTest):
     """A guest that touches what it is told to, and keeps an account."""
 
@@ -87,7 +112,7 @@ class Truth(FolderTest):
         super().setUp()
         if not images_present(ARGS.arch):
             raise unittest.SkipTest("no guest images: run scripts/build-guest")
-        self.guest = Guest(ARGS.arch, "age,thread=multi", monitors=2)
+        self.guest = Guest(ARGS.arch, "age,thread=multi", monitors=3)
         self.addCleanup(self.guest.stop)
         self.guest.start()
         self.guest.boot()
@@ -110,7 +135,18 @@ class Truth(FolderTest):
         Between the two, enough harvests pass for the vCPUs to flush what
         they know of the first.
         """
-        with Background(self.guest.qmps[1], self.path) as background:
+        self.check_truth(QMPSource)
+
+    def test_history(self):
+        """The same by a history, while another client takes all bits."""
+        with Thief(self.guest.qmps[2]):
+            self.check_truth(lambda qmp, name: HistorySource(qmp, name, True))
+        objects = self.guest.command("qom-list", {"path": "/objects"})
+        self.assertIn("child<age-history>", [item["type"] for item in objects])
+
+    def check_truth(self, source):
+        """Records by way of @source while the guest touches pages."""
+        with Background(self.guest.qmps[1], self.path, source) as background:
             first_tick = background.wait(3)
             first = self.touch("load", 500)
             middle_tick = background.wait(4)

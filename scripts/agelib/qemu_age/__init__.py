@@ -5,6 +5,7 @@
 - ``runs``: sets of page frames, as vectors;
 - ``layout``: the memory of a guest, without its holes;
 - ``source``: a running guest that can be harvested;
+- ``history_source``: one whose QEMU keeps a history, which is read;
 - ``cells``: pages, or pieces that have one history;
 - ``ages``: how long each has been idle, and what follows from it;
 - ``threshold``: when to call memory cold;

@@ -13,6 +13,7 @@ Ctrl-C ends a record.  Whatever else does, all but the last line can be read.
 import sys
 
 from .errors import UserError
+from .history_source import HistorySource
 from .launch import Launched
 from .recorder import Recorder, Stop
 from .recordfile import Header, Writer
@@ -40,6 +41,10 @@ def add_arguments(parser):
                         help="ask vCPUs to flush their TLBs, so that pages "
                              "in use all the time stay young (request, the "
                              "default), or leave the guest alone (none)")
+    parser.add_argument("--history", action="store_true",
+                        help="read the history that QEMU keeps (age-history), "
+                             "which takes nothing from other clients; it is "
+                             "made if there is none, and has its own --flush")
     parser.add_argument("--name", help="what to call the guest (default: what "
                                        "its -name says, or the socket's or "
                                        "the command's name)")
@@ -85,12 +90,22 @@ def record_command(args, command):
     return max(status, 0) if ended else 0
 
 
+def open_source(args):
+    """The guest behind a socket, in the way that was asked for."""
+    if args.history:
+        return HistorySource.open_history(args.socket, args.dirty)
+    return QMPSource.open(args.socket)
+
+
 def run(args):
     """Carries it out."""
     if bool(args.socket) == bool(args.behind):
         args.parser.error('give a SOCKET, or "--" and a command')
+    if args.behind and args.history:
+        args.parser.error("--history is for a guest behind a SOCKET: one that "
+                          "is started has no other client")
     if args.behind:
         return record_command(args, args.behind)
-    with QMPSource.open(args.socket) as source:
+    with open_source(args) as source:
         record(args, source, False)
     return 0
