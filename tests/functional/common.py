@@ -27,6 +27,8 @@ def parse_args(description):
                         help="rounds of the tests that have rounds")
     parser.add_argument("--seed", type=int, default=1,
                         help="of everything that is random")
+    parser.add_argument("--long", action="store_true",
+                        help="the long form of the tests that have one")
     parser.add_argument("--only", nargs="+", metavar="TEST", default=[],
                         help="Class or Class.test; default: all of them")
     parser.add_argument("--list", action="store_true",

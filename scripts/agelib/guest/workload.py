@@ -126,6 +126,15 @@ class Guest(Emulator):
         self.begin(*words)
         return self.finish(timeout)
 
+    @property
+    def protocol(self):
+        """Where the talk with the program is; moves along with the guest."""
+        return self.hello, self._number
+
+    @protocol.setter
+    def protocol(self, where):
+        self.hello, self._number = where
+
     def begin(self, *words):
         """Sends a command and does not wait for it."""
         self._number += 1

@@ -7,5 +7,6 @@ Runs an emulator and speaks with it.
 - ``record``: the files that it leaves behind, if it is told to;
 - ``debugger``: an emulator that waits for gdb;
 - ``patience``: for how long anything is waited for;
-- ``harvest``: age's commands, with accessed bits as sets of page frames.
+- ``harvest``: age's commands, with accessed bits as sets of page frames;
+- ``history``: those of the history, with what was accessed since a number.
 """
