@@ -7,5 +7,6 @@ The soak: a busy guest to which everything happens at the same time.
 - ``load``: the clients that harvest all the while;
 - ``device``: the steps with ``age-device``;
 - ``plugs``: what is plugged and unplugged, and when a guest lets go;
+- ``history``: what the history has to tell;
 - ``check``: what has to hold whenever the guest stands still.
 """

@@ -4,15 +4,18 @@ What has to hold in a soak whenever the guest stands still.
 
 - Conservation: what walks made young was made old, or went, or is young still.
 - What harvests told is what the counters have.
+- What they made old since a number is what the history tells since then.
 - The tables are right by the manuals, map the memory of the slots, and are as
   many as are counted, and no more than the slots need.
 """
 
 import time
 
-from ..qemu.harvest import Slots
+from ..qemu.harvest import PAGE, Slots
 from ..qemu.patience import PATIENCE
 from ..tables.dump import Dump
+from .history import HistoryCheck, pages_from, pages_of
+from .machine import MEMORY, RAM_BASE
 from .plugs import SoakError
 
 LEVEL_BITS = 9
@@ -113,6 +116,7 @@ class StandStill:
                     for name, dump in dumps.items())
         self.check_bounds(info, dumps)
         self.check_sums(info["counters"], young)
+        self.check_history(dumps)
         return info, young
 
     @staticmethod
@@ -168,6 +172,27 @@ class StandStill:
             told = tally[f"{kind}_cleared"]
             demand(told == counters[counter],
                    f"harvests cleared {told} that were {kind}", counters)
+
+    def check_history(self, dumps):
+        """
+        What was made old is in the history, and what is young comes into it.
+
+        Aliases are left out: of a page that is at two addresses a harvest may
+        tell one, and the history tells both.
+        """
+        base = RAM_BASE[self.guest.arch]
+        check = HistoryCheck(self.guest.qmp, self.load.window,
+                             pages_from(base + (1 << 20), base + MEMORY),
+                             demand)
+        self.load.count(forgotten=check.check())
+        before = self.query()["counters"]
+        check.take(pages_of({entry.gpa // PAGE for dump in dumps.values()
+                             for entry in dump.entries()
+                             if entry.leaf and entry.accessed}),
+                   self.load.plain)
+        # "harvested" is what plain harvests told: reads don't count there.
+        after = self.query()["counters"]
+        self.load.count(young_cleared=after["cleared"] - before["cleared"])
 
     def forget(self, start):
         """

@@ -3,8 +3,8 @@
 Those who harvest in the soak, all at once, each in a thread of its own.
 
 One is in band, the others out of band; they have masks and flushes of their
-own.  What each was told is added up, for check.py to hold against the
-counters.
+own, and one reads the history.  What each was told is added up, for check.py to
+hold against the counters and the history.
 """
 
 import base64
@@ -15,6 +15,7 @@ from collections import Counter
 
 from ..qemu.harvest import PAGE
 from ..qemu.qmp import QMPCommandError
+from .history import Window, place
 
 # Memory may have gone since the slots were asked for.
 GONE = "meets no memory"
@@ -28,18 +29,21 @@ class Load:
 
     @tally has what they did and were told; @plain says that only the vCPUs'
     MMU answered so far, page by page, so that nothing else was cleared.
+    @window has the pages, for the history.
     """
 
     def __init__(self, guest, seed):
         self.guest = guest
         self.tally = Counter()
         self.plain = True
+        self.window = Window()
         self.error = None
         self._tally_lock = threading.Lock()
         self._locks = []
         self._threads = []
         self._end = threading.Event()
-        kinds = (self.clear_all, self.test_some, self.clear_some, self.look)
+        kinds = (self.clear_all, self.test_some, self.clear_some, self.look,
+                 self.read)
         for number, kind in enumerate(kinds, 1):
             rng = random.Random(f"{seed} {guest.number} {number}")
             self._locks.append(threading.Lock())
@@ -89,6 +93,11 @@ class Load:
         with self._tally_lock:
             self.tally.update(what)
 
+    def cleared(self, pages):
+        """Adds pages that a harvest made old."""
+        with self._tally_lock:
+            self.window.cleared |= pages
+
     # The kinds
 
     def clear_all(self, qmp, rng):
@@ -97,9 +106,11 @@ class Load:
             "ranges": [{"start": start, "end": end}
                        for start, end in whole_memory(qmp, False)],
             "flush": "request", "fallback": rng.random() < 0.2,
-            "format": rng.choice(("bitmap", "runs", "count"))})
+            "format": rng.choice(("bitmap", "bitmap", "runs"))})
         if answer and not all(part["handled"] for part in answer["ranges"]):
             self.plain = False
+            # The fallback does not tell which pages were young.
+            self.window.exact = False
 
     def test_some(self, qmp, rng):
         """Out of band: looks at some pages, and changes nothing."""
@@ -108,7 +119,7 @@ class Load:
         self._harvest(qmp, rng.choice(("young", "dirty")), True, {
             "ranges": [{"start": start, "end": end,
                         "bitmap": base64.b64encode(bytes(size)).decode()}],
-            "format": "bitmap", "flush": "none"})
+            "format": rng.choice(("bitmap", "count")), "flush": "none"})
 
     def clear_some(self, qmp, rng):
         """Out of band: makes half of some pages old, or clean."""
@@ -130,6 +141,15 @@ class Load:
             self.count(walks=1, entries=len(walk["entries"]))
         self.count(queries=1)
 
+    def read(self, qmp, _):
+        """
+        Out of band: reads the history.
+
+        A harvest of its own would not tell what it found.
+        """
+        self.window.read(qmp)
+        self.count(reads=1)
+
     def _harvest(self, qmp, what, oob, arguments):
         """One harvest; adds up what it tells.  None if the memory has gone."""
         try:
@@ -142,7 +162,9 @@ class Load:
         for asked, part in zip(arguments["ranges"], answer["ranges"]):
             found, cleared = part_pages(asked, part, part[f"{what}-pages"])
             self.count(**{f"{what}_harvests": 1, f"{what}_found": found,
-                          f"{what}_cleared": cleared})
+                          f"{what}_cleared": cleared.bit_count()})
+            if what == "young":
+                self.cleared(place(cleared, asked["end"]))
         self.count(pending=answer["flush-pending"])
         return answer
 
@@ -170,20 +192,29 @@ def some_memory(qmp, rng):
 
 
 def part_pages(asked, part, count):
-    """How many pages a range had, and how many were cleared by it."""
+    """How many pages a range had, and the bits of those that it cleared."""
+    pages = (asked["end"] - asked["start"]) // PAGE
+    sent = int.from_bytes(base64.b64decode(asked["bitmap"]), "little") \
+        if "bitmap" in asked else (1 << pages) - 1
     if "runs" in part:
-        found = sum(run["end"] - run["start"] for run in part["runs"]) // PAGE
-        cleared = found
+        flipped = run_bits(part["runs"], asked["end"])
     elif "bitmap" in part:
-        pages = (asked["end"] - asked["start"]) // PAGE
         got = int.from_bytes(base64.b64decode(part["bitmap"]), "little")
-        sent = int.from_bytes(base64.b64decode(asked["bitmap"]), "little") \
-            if "bitmap" in asked else (1 << pages) - 1
         flipped = (sent ^ got) & ((1 << pages) - 1)
-        found, cleared = flipped.bit_count(), (flipped & sent).bit_count()
     else:
-        found = cleared = count
+        # Only who clears nothing asks for no more than the count.
+        return count, 0
+    found = flipped.bit_count()
     if found != count:
         raise ValueError(f"{found} pages are shown, {count} counted: "
                          f"{part['start']:#x}-{part['end']:#x}")
-    return found, cleared
+    return found, flipped & sent
+
+
+def run_bits(runs, end):
+    """The bits of a range that ends there."""
+    bits = 0
+    for run in runs:
+        length = (run["end"] - run["start"]) // PAGE
+        bits |= ((1 << length) - 1) << ((end - run["end"]) // PAGE)
+    return bits

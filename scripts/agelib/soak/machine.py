@@ -19,7 +19,7 @@ CPUS = 4
 # TCG has a context for each vCPU that there ever was, and aborts without one.
 MOST_CPUS = 32
 PORTS = 3
-MONITORS = 5
+MONITORS = 6
 RAM_BASE = {"x86_64": 0, "aarch64": 1 << 30}
 
 # Where PCI's configuration space is: SeaBIOS and virt put it there
@@ -73,6 +73,7 @@ class QTest:
 def soak_options(arch):
     """Options for the machine, beyond those of any guest of ours."""
     options = ["-m", f"{MEMORY >> 20}M,slots=8,maxmem=4G", "-S",
+               "-object", "age-history,id=h0",
                "-action", "reboot=reset,panic=none"]
     if arch == "x86_64":
         # Linux takes what comes by ACPI one by one.  A DIMM whose pages it
@@ -297,8 +298,7 @@ class SoakGuest(Guest):
         self.command("migrate-continue", {"state": "pre-switchover"})
         for side in (self, other):
             side.wait_migration("completed", idle)
-        # The protocol of the workload goes on where it was.
-        other.hello, other._number = self.hello, self._number
+        other.protocol = self.protocol
         other.booting = False
         other.command("cont")
         return True

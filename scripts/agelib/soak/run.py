@@ -15,9 +15,11 @@ from collections import Counter
 from pathlib import Path
 
 from ..qemu.harvest import Harvester
+from ..qemu.history import HistoryReader
 from ..qemu.qmp import QMPCommandError
 from .check import StandStill, demand, table_pages
 from .device import DeviceSteps
+from .history import pages_of
 from .load import GONE, Load
 from .machine import CPUS, MEMORY, MOST_CPUS, SoakGuest
 
@@ -257,8 +259,10 @@ class Soak(DeviceSteps):
     def touch_and_find(self):
         """Two touches, and one harvest that has to find both."""
         harvester = Harvester(self.guest.qmp)
+        reader = HistoryReader(self.guest.qmp)
         self.guest.tell("reset")
         self.count_found(harvester.clear())
+        reader.read(harvest=False)
         for op in self.rng.sample(OPS, 2):
             self.guest.tell("touch", f"random:{self.rng.getrandbits(32)}:"
                             f"{self.rng.randint(100, 900)}", op, CPUS)
@@ -270,12 +274,16 @@ class Soak(DeviceSteps):
         missed = account.touched - harvest.young
         demand(not missed, f"{len(missed)} of {len(account.touched)} "
                f"pages are not young: {sorted(missed)[:8]}")
+        missed = account.touched - reader.read(harvest=False).young
+        demand(not missed, f"{len(missed)} of {len(account.touched)} "
+               f"pages are not in the history: {sorted(missed)[:8]}")
         return f"{len(account.touched)} pages found"
 
     def count_found(self, harvest):
         """Adds a harvest of our own to what harvests were told."""
         self.load.count(young_found=len(harvest.young),
                         young_cleared=len(harvest.young))
+        self.load.cleared(pages_of(harvest.young))
 
     def reset(self):
         """Boots anew, with what is plugged; it is busy meanwhile as well."""
