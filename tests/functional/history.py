@@ -32,7 +32,6 @@ class HistoryTest(unittest.TestCase):
         cls.ages = AgesMemory(cls.memory // PAGE)
         cls.addClassCleanup(cls.ages.close)
         cls.guest = cls.new_guest()
-        cls.guest.options += cls.ages.options
         cls.addClassCleanup(cls.guest.stop)
         cls.guest.start()
         cls.ages.connect(cls.guest.qmp)

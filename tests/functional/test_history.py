@@ -204,7 +204,7 @@ class LifeMixin:
         """The other side has a history of its own, which begins at its load."""
         with tempfile.TemporaryDirectory(prefix="age-") as folder:
             target = self.new_guest()
-            target.options += self.ages.options + ["-incoming", "defer"]
+            target.options += ["-incoming", "defer"]
             with target:
                 self.check_migration(target, f"unix:{folder}/migration")
 

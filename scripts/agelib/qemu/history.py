@@ -59,23 +59,29 @@ class HistoryReader:
 
 class AgesMemory:
     """
-    Memory of ours that the emulator writes idle times to.
+    Memory of ours that an emulator writes idle times to.
 
-    @options has to be on its command line, and connect() comes before any
-    other method.
+    connect() comes before any other method.
     """
 
     def __init__(self, pages):
         self.pages = pages
         self.file = tempfile.NamedTemporaryFile(prefix="age-ages-")
         self.file.truncate(4 * pages)
-        self.options = ["-object", f"memory-backend-file,id=ages,share=on,"
-                        f"size={4 * pages},mem-path={self.file.name}"]
         self.qmp = None
 
     def connect(self, qmp):
-        """Makes it known."""
+        """
+        Makes it known.
+
+        Not on the command line: the machine's memory would come after it, and
+        QEMU 10.0 then looks at the wrong block when it clears the dirty bits of
+        a migration, under any accelerator by TCG, and aborts.
+        """
         self.qmp = qmp
+        qmp.command("object-add", {
+            "qom-type": "memory-backend-file", "id": "ages", "share": True,
+            "size": 4 * self.pages, "mem-path": self.file.name})
         qmp.command("age-share-memory", {"memory": "ages"})
 
     def close(self):
