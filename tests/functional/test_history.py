@@ -137,7 +137,7 @@ class ReadersMixin:
         self.guest.tell("run", 512, 2048, 256, 100, CPUS)
         self.addCleanup(self.guest.tell, "stop")
         with Every(read, 0) as thread:
-            for i in range(100):
+            for i in range(50):
                 self.guest.command("object-add", {
                     "qom-type": "age-history", "id": "h0",
                     "interval": i % 3 * 5})
