@@ -24,6 +24,9 @@
 - ``heatmap``: what was young, when;
 - ``heatmap_text``: that map in a terminal;
 - ``pictures``: that map, and working sets over time, as PNG or SVG;
+- ``cmd_export``: ``qemu-age export``, which uses
+- ``export_damo``: a record as damo keeps its own;
+- ``export_lists``: ranges and ages in the formats of others;
 - ``cmd_tables``: ``qemu-age tables``, which needs no library.
 
 Only this package needs numpy; ``scripts/setup`` installs it.

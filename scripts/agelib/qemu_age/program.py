@@ -19,6 +19,7 @@ from .errors import UserError
 COMMANDS = {
     "record": "harvest a guest at a pace, into a file",
     "report": "what a record tells: working set, idle times, heat map, ...",
+    "export": "write a record in a format of others: damo, CSV, ...",
     "tables": "print the page tables that age-dump-tables wrote",
 }
 
