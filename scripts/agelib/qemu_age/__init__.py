@@ -27,6 +27,10 @@
 - ``cmd_export``: ``qemu-age export``, which uses
 - ``export_damo``: a record as damo keeps its own;
 - ``export_lists``: ranges and ages in the formats of others;
+- ``live``: a guest that is watched for as long as it runs;
+- ``fleet``: many of them, which come and go;
+- ``cmd_exporter``: ``qemu-age exporter``, which uses
+- ``metrics``: their figures as Prometheus wants them;
 - ``cmd_tables``: ``qemu-age tables``, which needs no library.
 
 Only this package needs numpy; ``scripts/setup`` installs it.

@@ -20,6 +20,7 @@ COMMANDS = {
     "record": "harvest a guest at a pace, into a file",
     "report": "what a record tells: working set, idle times, heat map, ...",
     "export": "write a record in a format of others: damo, CSV, ...",
+    "exporter": "offer the figures of guests to Prometheus",
     "tables": "print the page tables that age-dump-tables wrote",
 }
 
