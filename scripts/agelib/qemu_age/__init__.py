@@ -31,6 +31,10 @@
 - ``fleet``: many of them, which come and go;
 - ``cmd_exporter``: ``qemu-age exporter``, which uses
 - ``metrics``: their figures as Prometheus wants them;
+- ``cmd_top``: ``qemu-age top``, which uses
+- ``top_view``: what it shows, in numbers;
+- ``top_text``: the same as lines;
+- ``screen``: a terminal that is taken over for a while;
 - ``cmd_tables``: ``qemu-age tables``, which needs no library.
 
 Only this package needs numpy; ``scripts/setup`` installs it.

@@ -9,7 +9,6 @@ often it is done.
 """
 
 import threading
-from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -24,6 +23,9 @@ from .source import QMPSource, SourceError, SourceGone
 
 # How soon a guest that could not be reached is tried again, in seconds
 RETRY_S = 5
+
+# Mean working sets are not asked for, and their sums take time.
+DEPTH = 1
 
 
 @dataclass
@@ -83,14 +85,14 @@ class Guest(threading.Thread):
     first harvest or the first error.
     """
 
-    def __init__(self, path, interval, key, view, dirty=False, depth=600,
-                 flush="request"):
+    def __init__(self, path, interval, key, view, dirty=False, flush="request",
+                 touches=False):
         super().__init__(daemon=True)
         self.path = str(path)
         self.interval = interval
         self.key, self.view = key, view
         self.options = (flush, dirty)
-        self.depth = depth
+        self.touches = touches
         self.figures = None
         self.stop = threading.Event()
         self.title = self.path
@@ -192,24 +194,9 @@ class Guest(threading.Thread):
             if place:
                 place.ages.rebase(Layout(some))
             else:
-                place = Place(Ages(Cells(Layout(some)), self.depth))
+                place = Place(Ages(Cells(Layout(some)), DEPTH, self.touches))
             places[key] = place
         self.places = places
-
-
-class Recent:
-    """A number that grows: by how much it did within a window of ticks."""
-
-    def __init__(self, window):
-        self._values = deque(maxlen=window + 1)
-
-    def add(self, value):
-        """The number now."""
-        self._values.append(value)
-
-    def growth(self):
-        """By how much, and in how many ticks."""
-        return self._values[-1] - self._values[0], len(self._values) - 1
 
 
 def at_most(counts, ticks):

@@ -21,6 +21,7 @@ COMMANDS = {
     "report": "what a record tells: working set, idle times, heat map, ...",
     "export": "write a record in a format of others: damo, CSV, ...",
     "exporter": "offer the figures of guests to Prometheus",
+    "top": "show what guests do, once a second",
     "tables": "print the page tables that age-dump-tables wrote",
 }
 
