@@ -226,6 +226,8 @@ HOOKS = [
     Hook('docs/system/index.rst', 'before', '   managed-startup',
          '   age-accuracy', 'docs/system/age-accuracy.rst'),
     Hook('docs/system/index.rst', 'before', '   managed-startup',
+         '   age-export', 'docs/system/age-export.rst'),
+    Hook('docs/system/index.rst', 'before', '   managed-startup',
          '   qemu-age', 'docs/system/qemu-age.rst'),
     Hook('docs/interop/index.rst', 'before', '   barrier',
          '   age-harvest', 'docs/interop/age-harvest.rst'),

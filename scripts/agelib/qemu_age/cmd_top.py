@@ -136,9 +136,10 @@ class Top:
 
 def watch_pipe(top, stop, end):
     """A line a guest at each interval."""
-    pace, tick = Pace(top.args.interval), 0
     headed = False
     stop.wait(FIRST_S)
+    # From here on, so that each line comes a while after a harvest.
+    pace, tick = Pace(top.args.interval), 0
     while not stop.is_set() and time.monotonic() < end:
         top.refresh()
         rows = [row for row in top.rows() if not row.error]
