@@ -6,6 +6,7 @@ Guests that come and go, and what Prometheus makes of their figures.
 
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -57,6 +58,14 @@ def get(url):
     """What a server says."""
     with urllib.request.urlopen(url, timeout=PATIENCE_S) as answer:
         return answer.read().decode()
+
+
+def queries():
+    """The queries that the manual has."""
+    text = (TOP / "docs/system/age-export.rst").read_text("utf-8")
+    text = text[text.index("Queries to begin with"):text.index("Export\n---")]
+    blocks = re.findall(r"\n\n((?:  .*\n|\n(?=  ))+)", text)
+    return [query for block in blocks for query in block.split("\n\n")]
 
 
 def free_port():
@@ -111,15 +120,15 @@ class Steps(unittest.TestCase):
                                      "2m": 20 * PAGE, "10m": 20 * PAGE,
                                      "1h": 20 * PAGE})
         # Idle for 0: page 3; 40 s: 1 and 2; 50 s: the 17 others
-        self.assertEqual(dict(near.idle)["30"], PAGE)
-        self.assertEqual(dict(near.idle)["60"], 20 * PAGE)
+        self.assertEqual(dict(near.idle)["30.0"], PAGE)
+        self.assertEqual(dict(near.idle)["60.0"], 20 * PAGE)
         self.assertEqual(near.idle[-1], ("+Inf", 20 * PAGE))
         self.assertEqual(near.idle_sum, (2 * 40 + 17 * 50) * PAGE)
         # Pages 1 and 2 came back at once, page 3 after 4 ticks between
         self.assertEqual(dict(near.again),
-                         {"10": 2, "30": 2, "60": 3, "120": 3, "300": 3,
-                          "600": 3, "1800": 3, "3600": 3, "7200": 3,
-                          "+Inf": 3})
+                         {"10.0": 2, "30.0": 2} | dict.fromkeys(
+                             ["60.0", "120.0", "300.0", "600.0", "1800.0",
+                              "3600.0", "7200.0", "+Inf"], 3))
         self.assertEqual(near.again_sum, 40)
         self.assertEqual((far.memory, far.touched, far.first),
                          (50 * PAGE, PAGE, 1))
@@ -282,6 +291,9 @@ class Exporter(unittest.TestCase):
         found = ask('sum(age_touched_bytes) - '
                     'sum(age_working_set_bytes{window="2m"})')
         self.assertEqual(float(found[0]["value"][1]), 0)
+        self.assertEqual(len(queries()), 4)
+        for query in queries():
+            until(lambda query=query: ask(query), query)
 
     def start_prometheus(self):
         """One that scrapes the exporter; a function that asks it."""
