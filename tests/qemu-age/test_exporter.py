@@ -322,18 +322,27 @@ class Exporter(unittest.TestCase):
 class Mistakes(unittest.TestCase):
     """One line each."""
 
-    def run_tool(self, *words):
-        """Exit status and complaints."""
+    def run_tool(self, *words, path=""):
+        """Exit status and complaints; @path has libraries of ours."""
         done = subprocess.run(
             [sys.executable, str(TOP / "scripts/qemu-age"), "exporter",
              *words], capture_output=True, text=True, check=False,
-            timeout=PATIENCE_S)
+            timeout=PATIENCE_S, env=os.environ | {"PYTHONPATH": path})
         return done.returncode, done.stderr
 
     def test_address(self):
         status, text = self.run_tool("--listen", "here", "x")
         self.assertEqual(status, 2)
         self.assertIn("'here' is no address", text)
+
+    def test_no_library(self):
+        with tempfile.TemporaryDirectory(prefix="age-") as folder:
+            Path(folder, "prometheus_client.py").write_text(
+                "raise ModuleNotFoundError('no', name='prometheus_client')\n",
+                "utf-8")
+            self.assertEqual(self.run_tool("x", path=folder), (
+                1, "qemu-age: the library prometheus_client is missing; this "
+                "installs it: apt install python3-prometheus-client\n"))
 
     def test_taken(self):
         with socket.socket() as sock:
