@@ -82,8 +82,10 @@ class Quiet(WSGIRequestHandler):
 
     timeout = 30
 
-    def log_message(self, format, *args):  # pylint: disable=redefined-builtin
-        """Nothing; the name of the argument is the library's."""
+    # The name of the argument is the library's.
+    # pylint: disable-next=redefined-builtin
+    def log_message(self, format, *args):
+        """Nothing."""
 
 
 def serve(listen, collector):
