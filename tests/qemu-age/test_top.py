@@ -84,6 +84,15 @@ class Steps(unittest.TestCase):
         self.assertEqual(line.split()[7], "1.2K")
         self.assertEqual(top_text.guest_line(row, 10, False).split()[7], "-")
 
+    def test_small(self):
+        """Small parts share a line."""
+        self.fake.slots += [slot((1 << 31) + number * 4 * PAGE, 4 * PAGE,
+                                 f"rom{number}") for number in range(9)]
+        row = self.step(0, {1, (1 << 31) // PAGE})
+        lines = list(top_text.detail(self.guest.figures, row, 10, True))
+        self.assertIn("  9 small ones: 144.0 KiB, 4.0 KiB young", lines)
+        self.assertLess(len(lines), 24)
+
     def test_depth(self):
         """Bars, strip and ranges of one guest."""
         self.step(0, range(100))
@@ -227,8 +236,8 @@ class Terminal(unittest.TestCase):
         lines = self.until("2 of 2 guests")
         self.assertRegex(lines[1], "^GUEST +MEM +YOUNG +10s")
         self.assertRegex("\n".join(lines), "alpha +5.9M +")
-        self.press("\x1b[B")
-        self.press("\r")
+        # Both at once, as from somebody who is quick
+        self.press("\x1b[B\r")
         lines = self.until("never")
         self.assertRegex("\n".join(lines), "beta +5.9M +")
         self.assertIn("m1, node 1: 2.0 MiB", "\n".join(lines))

@@ -4,6 +4,7 @@ A terminal that is taken over for a while, and given back as it was.
 """
 
 import os
+import re
 import select
 import sys
 import termios
@@ -17,6 +18,9 @@ from rich.text import Text
 NAMES = {"\x1b[A": "up", "\x1b[B": "down", "\x1bOA": "up", "\x1bOB": "down",
          "\x1b": "back", "\r": "enter", "\n": "enter", "j": "down",
          "k": "up", "b": "back"}
+
+# One key among several that came at once
+KEY = re.compile(r"\x1b[\[O][A-Z]|.", re.DOTALL)
 
 # How soon a signal is noticed, in seconds
 SLICE_S = 0.1
@@ -33,6 +37,7 @@ class Keys:
         stream = stream or sys.stdin
         self._fd = stream.fileno() if stream.isatty() else None
         self._before = None
+        self._pressed = []
 
     def __enter__(self):
         if self._fd is not None:
@@ -46,7 +51,7 @@ class Keys:
 
     def wait(self, stop, seconds):
         """The next key within that time, or None; ends early on a stop."""
-        while seconds > 0 and not stop.is_set():
+        while seconds > 0 and not stop.is_set() and not self._pressed:
             part = min(seconds, SLICE_S)
             seconds -= part
             if self._fd is None:
@@ -56,8 +61,11 @@ class Keys:
                 if not data:
                     # The terminal has gone; there is nothing to wait for.
                     self._fd = None
-                return NAMES.get(data, data)
-        return None
+                self._pressed += KEY.findall(data)
+        if not self._pressed:
+            return None
+        key = self._pressed.pop(0)
+        return NAMES.get(key, key)
 
 
 class Screen:

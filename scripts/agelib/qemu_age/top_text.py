@@ -128,18 +128,29 @@ def shade(share, unicode):
 
 
 def place_lines(figures, unicode):
-    """Each part of memory: its figures, and its heat strip."""
+    """
+    Each part of memory: its figures, and its heat strip.
+
+    The many small ones of firmware and devices would fill the screen.
+    """
+    whole = sum(place.memory for place in figures.places.values())
+    small = [place for place in figures.places.values()
+             if place.memory * 100 < whole]
     for (name, node), place in figures.places.items():
+        if place.memory * 100 < whole:
+            continue
         where = f"{name or 'memory'}" + \
             ("" if node is None else f", node {node}")
         yield fit(f"  {where}: {pages_text(place.memory)}, "
                   f"{pages_text(place.young)} young, "
                   f"10 s {pages(place.sets[0])}, "
                   f"idle > 2 min {pages(place.cold)}", 80)
-        if place.strip and place.memory * 100 >= sum(
-                some.memory for some in figures.places.values()):
-            strip = "".join(shade(share, unicode) for share in place.strip)
-            yield f"  [{strip}]"
+        strip = "".join(shade(share, unicode) for share in place.strip)
+        yield f"  [{strip}]"
+    if small:
+        yield (f"  {len(small)} small ones: "
+               f"{pages_text(sum(place.memory for place in small))}, "
+               f"{pages_text(sum(place.young for place in small))} young")
 
 
 def range_lines(places):
