@@ -6,6 +6,8 @@ Sizes, times and addresses, as people read and write them.
 import argparse
 import re
 
+from .runs import PAGE
+
 SIZES = {"": 1, "B": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30,
          "T": 1 << 40}
 TIMES = {"ms": 0.001, "s": 1, "": 1, "m": 60, "min": 60, "h": 3600,
@@ -63,6 +65,11 @@ def size_text(size):
     else:
         unit = "TiB"
     return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+
+
+def pages_text(pages):
+    """The size of so many pages."""
+    return size_text(pages * PAGE)
 
 
 def time_text(seconds):
