@@ -36,7 +36,7 @@ HARVESTS = {
     "dense": "clear, all young",
     "sparse-1": "a page each of 1 % of regions",
     "sparse-512": "1 % of regions, clear",
-    "mixed": "clear, all young, stamps of all ages",
+    "mixed": "clear all, stamps of all ages",
 }
 READS = {
     "read-idle": ("read of an idle guest", "us", 50),

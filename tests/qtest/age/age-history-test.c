@@ -178,7 +178,7 @@ static void test_events(void)
     age_guest_send(g, 0, AGE_GUEST_READ | AGE_GUEST_REPEAT, g->memory, 100,
                    AGE_PAGE);
     age_guest_wait_round(g, 0);
-    /* On a busy host it may be that the guest did not run between two passes. */
+    /* On a busy host the guest may not have run between two passes. */
     while (found < want) {
         g_autoptr(QDict) event = qtest_qmp_eventwait_ref(g->qts,
                                                          "AGE_HISTORY_PASS");
