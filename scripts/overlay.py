@@ -208,6 +208,12 @@ HOOKS = [
                     '&cpuas->tcg_as_listener);',
                     '            g_clear_pointer(&cpuas->tlb_view, '
                     'flatview_unref);'),
+    # TLBs of another block's pages, see docs/devel/age-mends.rst
+    Hook('include/exec/ram_addr.h', 'instead',
+         '            cpu_physical_memory_dirty_bits_cleared(start, length);',
+         '            cpu_physical_memory_dirty_bits_cleared('
+         'start + rb->offset, length);',
+         'accel/age/meson.build', before='10.1', mend=True),
     Hook('hw/meson.build', 'after', "subdir('adc')",
          "subdir('age-device')", 'hw/age-device/meson.build'),
     Hook('hw/Kconfig', 'after', 'source adc/Kconfig',

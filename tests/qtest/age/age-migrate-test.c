@@ -27,23 +27,28 @@
  * @name: for the test
  * @from_tcg: from -accel tcg
  * @to_tcg: to -accel tcg
+ * @args: further arguments of both QEMUs, or NULL
  */
 typedef struct Way {
     const char *name;
     bool from_tcg;
     bool to_tcg;
+    const char *args;
 } Way;
 
 static const Way ways[] = {
     { "age-to-age" },
     { "tcg-to-age", true, false },
     { "age-to-tcg", false, true },
+    /* The guest's memory is not the first block of RAM. */
+    { "second-block", .args = "-object memory-backend-ram,id=own,size=1M" },
 };
 
-static AgeGuest *start(bool tcg, bool incoming)
+static AgeGuest *start(bool tcg, bool incoming, const char *args)
 {
     AgeGuestOptions options = {
         .cpus = 2,
+        .args = args,
         .tcg = tcg,
         .incoming = incoming,
     };
@@ -180,8 +185,8 @@ static void check_arrived(AgeGuest *g)
 static void test_way(const void *opaque)
 {
     const Way *way = opaque;
-    AgeGuest *from = start(way->from_tcg, false);
-    AgeGuest *to = start(way->to_tcg, true);
+    AgeGuest *from = start(way->from_tcg, false, way->args);
+    AgeGuest *to = start(way->to_tcg, true, way->args);
 
     begin_work(from, BUSY);
     if (!way->from_tcg) {
@@ -227,7 +232,8 @@ static uint64_t postcopy_bytes(QTestState *qts)
 
 static void test_postcopy(void)
 {
-    AgeGuest *from = start(false, false), *to = start(false, true);
+    AgeGuest *from = start(false, false, NULL);
+    AgeGuest *to = start(false, true, NULL);
 
     if (!enable_postcopy(to->qts) || !enable_postcopy(from->qts)) {
         g_test_skip("the host does not permit userfaultfd");
