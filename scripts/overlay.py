@@ -110,13 +110,16 @@ HOOKS = [
     Hook('qapi/meson.build', 'after', "    'acpi',",
          "    'age',\n    'age-history',",
          'qapi/age.json qapi/age-history.json accel/age/meson.build'),
-    # Before qom.json, which has the properties of age-history objects
+    # Before qom.json, which includes what has the properties of our objects
     Hook('qapi/qapi-schema.json', 'before', "{ 'include': 'qom.json' }",
          "{ 'include': 'age.json' }\n{ 'include': 'age-history.json' }",
          'qapi/age.json qapi/age-history.json accel/age/meson.build'),
+    # Tools have qom.json as well, so what it includes has no commands.
     Hook('qapi/qom.json', 'before', "{ 'include': 'authz.json' }",
-         "{ 'include': 'age-history.json' }",
-         'qapi/age-history.json accel/age/meson.build'),
+         "{ 'include': 'age-object.json' }",
+         'qapi/age-object.json accel/age/meson.build'),
+    Hook('qapi/meson.build', 'before', "  'authz',", "  'age-object',",
+         'qapi/age-object.json accel/age/meson.build'),
     Hook('qapi/qom.json', 'before', "    'authz-list',",
          "    { 'name': 'age-history',\n      'if': 'CONFIG_AGE' },",
          'qapi/age-history.json accel/age/meson.build'),
@@ -136,11 +139,6 @@ HOOKS = [
          '    /* Reason: needs the accelerator */\n'
          '    if (g_str_equal(type, "age-history")) {\n'
          '        return false;\n    }\n',
-         'qapi/age-history.json accel/age/meson.build'),
-    Hook('monitor/monitor.c', 'after',
-         '    [QAPI_EVENT_HV_BALLOON_STATUS_REPORT] = { 1000 * SCALE_MS },',
-         '#ifdef CONFIG_AGE\n'
-         '    [QAPI_EVENT_AGE_HISTORY_PASS]  = { 1000 * SCALE_MS },\n#endif',
          'qapi/age-history.json accel/age/meson.build'),
     Hook('hmp-commands-info.hx', 'after',
          "    Show the crypto devices.\nERST",

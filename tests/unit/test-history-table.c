@@ -117,6 +117,34 @@ static void test_dirty(const Shape *shape)
     stage_destroy(&s);
 }
 
+/*
+ * Each table's stamps may be told while the harvest goes on.  So filters forget
+ * after each table that had any, and a flush is due; but not for nothing.
+ */
+static void test_told(const Shape *shape)
+{
+    bool unflushed = false;
+    AgeHarvest h = { .lsb_gfn = 3 * BLOCK / PAGE - 1, .unflushed = &unflushed };
+    uint64_t epoch;
+    Stage s;
+
+    stage_init(&s, shape);
+    h.stamper = &s.st;
+    for (unsigned i = 0; i < 3; i++) {
+        map_young(&s.pt, i * BLOCK, 0);
+    }
+    epoch = age_pt_read_epoch(&s.pt);
+    reader_harvest(&s.pt, 0, 3 * BLOCK, &h);
+    g_assert_cmpuint(h.cleared, ==, 3);
+    g_assert_cmpuint(age_pt_read_epoch(&s.pt), >=, epoch + 3);
+    g_assert_true(unflushed);
+
+    unflushed = false;
+    reader_harvest(&s.pt, 0, 3 * BLOCK, &h);
+    g_assert_false(unflushed);
+    stage_destroy(&s);
+}
+
 /* Of a block all pages are stamped, whatever the range has of it. */
 static void test_blocks(const Shape *shape)
 {
@@ -223,6 +251,7 @@ int main(int argc, char **argv)
     reader_register();
     shape_add_tests("/age/history/pages", test_pages);
     shape_add_tests("/age/history/dirty", test_dirty);
+    shape_add_tests("/age/history/told", test_told);
     shape_add_tests("/age/history/blocks", test_blocks);
     g_test_add_func("/age/history/unhooked", test_unhooked);
     g_test_add_func("/age/history/places", test_places);

@@ -144,6 +144,7 @@ static void harvest_spaces(AgeMMU *mmu, const AgeYoung *y, AgeHarvest *h)
     AgeStamper st;
 
     h->stamper = h->test_only ? NULL : age_history_join(&st, h->dirty);
+    h->unflushed = &mmu->unflushed;
     for (unsigned i = 0; i < num; i++) {
         if (!y->space || g_str_equal(mmu->space[i]->name, y->space)) {
             harvest_space(mmu->space[i], y, h);

@@ -140,7 +140,7 @@ static AgeHistoryInfo *history_info(HistoryState *s, unsigned kind,
     info->flush = s->flush;
     info->dirty = s->h.dirty;
     info->pass_ns = qatomic_read(&s->pass_ns);
-    info->next = age_history_next(&s->h, age_history_now_ms());
+    info->next = age_history_hand_out(s);
     info->now_ns = get_clock();
     set_bins(info, s, kind, bins);
     return info;

@@ -39,11 +39,12 @@ static uint64_t last_number;
 
 /*
  * The first number is larger than any of a history before it: of the same
- * QEMU, or, by the time of day, of an earlier one.
+ * QEMU, or, by the time of day in us, of an earlier one, unless that had more
+ * than a million numbers a second.
  */
 static uint64_t first_number(void)
 {
-    return MAX(last_number + 1, g_get_real_time() / 1000);
+    return MAX(last_number + 1, g_get_real_time());
 }
 
 static HistoryState *history_new(const AgeHistoryObject *obj)

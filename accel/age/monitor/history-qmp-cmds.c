@@ -73,6 +73,17 @@ static bool check_since(HistoryState *s, AgeSince what, uint64_t since,
     return false;
 }
 
+/* If it was deleted meanwhile, nobody may have stamped what was cleared. */
+static bool check_attached(const HistoryState *s, Error **errp)
+{
+    RCU_READ_LOCK_GUARD();
+    if (age_history_current() == &s->h) {
+        return true;
+    }
+    error_setg(errp, "history '%s' was deleted while it was read", s->id);
+    return false;
+}
+
 /* Harvest */
 
 /* Keep why a range was refused, and forget what was found: that is stamped. */
@@ -133,9 +144,10 @@ static AgeSince look_up(HistoryState *s, HarvestCommand *c, unsigned kind,
         HarvestRange *r = age_command_range(c, i);
 
         age_sparse_init(&r->young, r->map.pages);
-        RCU_READ_LOCK_GUARD();
-        age_range_reach(c->mode.type, c->mode.space, i,
-                        qapi_AgeRangeArg_base(r->map.arg), pieces);
+        WITH_RCU_READ_LOCK_GUARD() {
+            age_range_reach(c->mode.type, c->mode.space, i,
+                            qapi_AgeRangeArg_base(r->map.arg), pieces);
+        }
         for (unsigned k = 0; k < pieces->len && what == AGE_SINCE_KNOWN; k++) {
             what = look_up_piece(s, kind, since, &r->young,
                                  &g_array_index(pieces, AgePiece, k));
@@ -192,8 +204,9 @@ static AgeHistoryResult *read_history(HistoryState *s, HarvestCommand *c,
         harvest_and_forget(c);
         age_history_harvested(s, pass->begin_ns);
     }
-    result->next = age_history_next(&s->h, age_history_now_ms());
-    if (!check_since(s, look_up(s, c, kind, since), since, errp) ||
+    result->next = age_history_hand_out(s);
+    if (!check_attached(s, errp) ||
+        !check_since(s, look_up(s, c, kind, since), since, errp) ||
         !age_command_check_runs(c, errp)) {
         return NULL;
     }

@@ -10,6 +10,7 @@
 #include "qemu/osdep.h"
 #include "qemu/rcu.h"
 #include "qapi/error.h"
+#include "accel/age/tcg/flush.h"
 #include "command.h"
 #include "history-state.h"
 
@@ -67,6 +68,16 @@ void age_history_put(HistoryState *s)
     if (qatomic_fetch_dec(&s->refs) == 1) {
         age_reap(&s->reap, history_free);
     }
+}
+
+uint64_t age_history_hand_out(HistoryState *s)
+{
+    uint64_t next = age_history_next(&s->h, age_history_now_ms());
+
+    if (s->flush == AGE_FLUSH_REQUEST) {
+        age_flush_request();
+    }
+    return next;
 }
 
 bool age_history_kind(const HistoryState *s, bool dirty, unsigned *kind,

@@ -29,6 +29,7 @@
  * @pass_ns: what the last harvest took; atomic
  * @young: bytes that the last pass has found young, and others since the one
  *     before; atomic
+ * @next_event_ns: when the next event may come; the thread's own
  * @thread: makes passes, if there is an @interval
  * @lock: protects @stop
  * @wake: signalled when @stop is set
@@ -47,6 +48,7 @@ typedef struct HistoryState {
     uint64_t missed;
     uint64_t pass_ns;
     uint64_t young;
+    int64_t next_event_ns;
     QemuThread thread;
     GMutex lock;
     GCond wake;
@@ -76,6 +78,19 @@ HistoryState *age_history_any(void);
 void age_history_put(HistoryState *s);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(HistoryState, age_history_put)
+
+/**
+ * age_history_hand_out: a number for a reader to ask with next time
+ * @s: the history
+ *
+ * To be called before the reader looks at the first stamp.  Requests that TLBs
+ * are flushed, as @s->flush says, of what anybody has stamped by then: it is
+ * not told to who asks with the number, but what is accessed after that is.
+ *
+ * Returns: the number.
+ * Context: any thread that is not harvesting, with or without the BQL.
+ */
+uint64_t age_history_hand_out(HistoryState *s);
 
 /**
  * age_history_kind: which of the two kinds of a history is asked for?

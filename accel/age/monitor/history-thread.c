@@ -16,17 +16,19 @@
 #include "qapi/qapi-events-age-history.h"
 #include "system/age.h"
 #include "accel/age/mmu/generation.h"
-#include "accel/age/tcg/flush.h"
 #include "accel/age/trace.h"
 #include "all-memory.h"
 #include "harvest-ranges.h"
 #include "history-thread.h"
 
+/*
+ * QEMU's own limit of events is for who holds the BQL: its timer may be found
+ * neither pending nor done otherwise.
+ */
+#define EVENT_NS    NANOSECONDS_PER_SECOND
+
 void age_history_harvested(HistoryState *s, uint64_t begin_ns)
 {
-    if (s->flush == AGE_FLUSH_REQUEST) {
-        age_flush_request();
-    }
     qatomic_set(&s->pass_ns, get_clock() - begin_ns);
     qatomic_inc(&s->harvests);
 }
@@ -85,12 +87,13 @@ static uint64_t make_pass(HistoryState *s, uint64_t last_ms)
     if (s->h.dirty) {
         harvest_all(s, true);
     }
+    next = age_history_hand_out(s);
     age_history_harvested(s, begin);
-    next = age_history_next(&s->h, age_history_now_ms());
     young = young_since(s, last_ms);
     qatomic_set(&s->young, young);
     trace_age_history_pass(s->id, next, young, qatomic_read(&s->pass_ns));
-    if (s->events) {
+    if (s->events && get_clock() >= s->next_event_ns) {
+        s->next_event_ns = get_clock() + EVENT_NS;
         qapi_event_send_age_history_pass(s->id, generation, next, young,
                                          qatomic_read(&s->pass_ns));
     }
@@ -120,13 +123,15 @@ static void *history_thread(void *opaque)
 
     rcu_register_thread();
     while (wait_until(s, due_us)) {
-        uint64_t late;
+        int64_t late_us;
+        uint64_t missed;
 
         last_ms = make_pass(s, last_ms);
         due_us += interval_us;
-        late = MAX(g_get_monotonic_time() - due_us, 0) / interval_us;
-        qatomic_add(&s->missed, late);
-        due_us += late * interval_us;
+        late_us = g_get_monotonic_time() - due_us;
+        missed = late_us > 0 ? late_us / interval_us + 1 : 0;
+        qatomic_add(&s->missed, missed);
+        due_us += missed * interval_us;
     }
     rcu_unregister_thread();
     return NULL;

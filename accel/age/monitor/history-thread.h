@@ -14,7 +14,7 @@
  * @s: the history
  * @begin_ns: when it began, by get_clock()
  *
- * Requests that TLBs are flushed, as @s->flush says, and keeps count.
+ * Keeps count.
  *
  * Context: any thread, with or without the BQL.
  */

@@ -9,6 +9,10 @@
 #include "qemu/memalign.h"
 #include "clock.h"
 
+/* How to wait: so often by yielding, and then by sleeping so long */
+#define YIELDS      1000
+#define SLEEP_US    50
+
 void age_clock_init(AgeClock *clock, uint64_t first)
 {
     *clock = (AgeClock) { .now = first };
@@ -106,9 +110,19 @@ uint64_t age_clock_settled(const AgeClock *clock)
     return limit;
 }
 
+/*
+ * A table takes microseconds.  If it takes long, who stamps it may have lost its
+ * processor to us, and yielding is no help if we have the higher priority.
+ */
 void age_clock_settle(const AgeClock *clock, uint64_t number)
 {
+    unsigned rounds = 0;
+
     while (age_clock_settled(clock) < number) {
-        g_thread_yield();
+        if (rounds++ < YIELDS) {
+            g_thread_yield();
+        } else {
+            g_usleep(SLEEP_US);
+        }
     }
 }

@@ -173,14 +173,28 @@ static void begin_stamping(AgeHarvest *h, const uint64_t *ptr, int height,
         }
     }
     h->stamping = h->stamper;
+    h->unstamped = h->cleared;
 }
 
+/*
+ * From now on a reader may be told, and told not to ask for this again.  So
+ * filters must have forgotten what was cleared, and a flush be due.
+ */
 static void end_stamping(AgeHarvest *h)
 {
-    if (h->stamping) {
-        age_stamper_end(h->stamping);
-        h->stamping = NULL;
+    if (!h->stamping) {
+        return;
     }
+    if (h->cleared != h->unstamped) {
+        age_pt_next_epoch(h->pt);
+        if (h->unflushed) {
+            qatomic_set(h->unflushed, true);
+            /* Pairs with age_flush_request(). */
+            smp_mb();
+        }
+    }
+    age_stamper_end(h->stamping);
+    h->stamping = NULL;
 }
 
 static uint64_t page_of(const AgeFormat *fmt, uint64_t leaf)

@@ -35,7 +35,9 @@
  * @any: some page was young
  * @cleared: leaves that turned from young to old
  * @skipped: tables that were passed over because nothing below was young
- * @pt, @epoch, @stamping: the harvest's own
+ * @unflushed: with @stamper, set when flags were cleared that TLBs do not know
+ *     of, before a reader of the history may be told.  May be NULL
+ * @pt, @epoch, @stamping, @unstamped: the harvest's own
  */
 typedef struct AgeHarvest {
     uint64_t lsb_gfn;
@@ -47,9 +49,11 @@ typedef struct AgeHarvest {
     bool any;
     uint64_t cleared;
     uint64_t skipped;
-    const AgePageTable *pt;
+    bool *unflushed;
+    AgePageTable *pt;
     uint64_t epoch;
     AgeStamper *stamping;
+    uint64_t unstamped;
 } AgeHarvest;
 
 /**
@@ -81,7 +85,8 @@ typedef struct AgeHarvest {
  * changed meanwhile.  A table of tables counts as old if its word is NONE.
  *
  * With @h->stamper, all pages of a block that is cleared are stamped, in the
- * range or not: the flag was theirs as well.
+ * range or not: the flag was theirs as well.  Each table's stamps are told as soon
+ * as they are there, and so ends the epoch after each table that had any.
  *
  * Context: RCU read-side critical section; takes no lock but the history's, and
  *     does not wait.

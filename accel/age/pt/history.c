@@ -176,9 +176,9 @@ static void pages_forgotten(void *opaque, uint32_t had, uint64_t pages)
     age_ages_forgotten(&f->h->ages, f->kind, f->h->base + had, pages);
 }
 
-/* Forget what was stamped with @number or before, after age_clock_settle(). */
-static void forget(AgeHistory *h, uint64_t page, uint64_t pages,
-                   uint64_t number)
+/* With the lock held */
+static void forget_chunk(AgeHistory *h, uint64_t page, uint64_t pages,
+                         uint64_t number)
 {
     counted_ages(h);
     for (unsigned kind = 0; kind < AGE_KINDS; kind++) {
@@ -191,6 +191,27 @@ static void forget(AgeHistory *h, uint64_t page, uint64_t pages,
 }
 
 /*
+ * Forget what was stamped with @number or before, after age_clock_settle().
+ * Nobody stamps with these any more, so the lock need not be held all the time.
+ */
+static void forget(AgeHistory *h, uint64_t page, uint64_t end, uint64_t number)
+{
+    while (page < end) {
+        uint64_t n;
+
+        qemu_mutex_lock(&h->lock);
+        page = MIN(age_stamps_next(&h->stamps[0], page),
+                   age_stamps_next(&h->stamps[1], page));
+        if (page < end) {
+            n = MIN(end - page, CHUNK_PAGES - page % CHUNK_PAGES);
+            forget_chunk(h, page, n, number);
+            page += n;
+        }
+        qemu_mutex_unlock(&h->lock);
+    }
+}
+
+/*
  * Who began to clear flags before the zap may have something to stamp still.
  * What was accessed after the zap may be stamped already, with a number that
  * comes later.
@@ -198,11 +219,7 @@ static void forget(AgeHistory *h, uint64_t page, uint64_t pages,
 void age_history_forget(AgeHistory *h, uint64_t page, uint64_t pages,
                         uint64_t ms)
 {
-    uint64_t number = age_history_next(h, ms);
-
-    qemu_mutex_lock(&h->lock);
-    forget(h, page, pages, number);
-    qemu_mutex_unlock(&h->lock);
+    forget(h, page, page + pages, age_history_next(h, ms));
 }
 
 void age_history_new_generation(AgeHistory *h, uint64_t ms)
@@ -210,9 +227,9 @@ void age_history_new_generation(AgeHistory *h, uint64_t ms)
     uint64_t number = age_history_next(h, ms);
 
     qemu_mutex_lock(&h->lock);
-    forget(h, 0, UINT64_MAX >> AGE_PAGE_SHIFT, number);
     h->first = h->oldest = number;
     qemu_mutex_unlock(&h->lock);
+    forget(h, 0, UINT64_MAX >> AGE_PAGE_SHIFT, number);
 }
 
 /* Reading */

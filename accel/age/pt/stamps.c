@@ -236,10 +236,15 @@ static void forget_in_region(AgeStamps *s, AgeStampGroup *g, uint64_t page,
         return;
     }
     p += page % AGE_REGION_PAGES;
-    for (unsigned i = 0; i < n; i++) {
-        if (p[i] && p[i] <= limit) {
-            had(opaque, p[i], 1);
-            p[i] = 0;
+    for (unsigned i = 0; i < n;) {
+        uint32_t stamp = p[i];
+        unsigned first = i;
+
+        while (i < n && p[i] == stamp) {
+            p[i++] = stamp <= limit ? 0 : stamp;
+        }
+        if (stamp && stamp <= limit) {
+            had(opaque, stamp, i - first);
         }
     }
     update_region(s, g, r);
@@ -274,6 +279,16 @@ static void each_part(AgeStamps *s, uint64_t page, uint64_t pages,
             at += n;
         }
     }
+}
+
+uint64_t age_stamps_next(const AgeStamps *s, uint64_t page)
+{
+    unsigned i = lower_bound(s, page >> GROUP_SHIFT);
+
+    if (i == s->groups->len) {
+        return UINT64_MAX;
+    }
+    return MAX(page, group_at(s, i)->number << GROUP_SHIFT);
 }
 
 /* To forget */

@@ -101,6 +101,16 @@ void age_stamps_set(AgeStamps *s, uint64_t word, uint64_t bits,
                     uint32_t stamp, AgeTally *tally);
 
 /**
+ * age_stamps_next: where there may be stamps
+ * @s: the stamps
+ * @page: where to begin
+ *
+ * Returns: the first page from there on that may have a stamp; %UINT64_MAX if
+ *     none has.
+ */
+uint64_t age_stamps_next(const AgeStamps *s, uint64_t page);
+
+/**
  * age_stamps_forget: make pages such that were never stamped
  * @s: the stamps
  * @page: the first page
