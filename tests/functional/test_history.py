@@ -26,8 +26,8 @@ ARGS = common.parse_args(__doc__.splitlines()[1])
 AREA_PAGES = 32 << 20 >> 12
 
 # What a read may be told while the history comes and goes
-GONE = ("there is no history", "does not know any more",
-        "has not handed out the number")
+GONE = ("there is no history", "was deleted while it was read",
+        "does not know any more", "has not handed out the number")
 
 
 class Every:
