@@ -111,8 +111,8 @@ uint64_t age_clock_settled(const AgeClock *clock)
 }
 
 /*
- * A table takes microseconds.  If it takes long, who stamps it may have lost its
- * processor to us, and yielding is no help if we have the higher priority.
+ * A table takes microseconds.  If it takes long, who stamps it may have lost
+ * its processor to us, and yielding is no help if we have the higher priority.
  */
 void age_clock_settle(const AgeClock *clock, uint64_t number)
 {
