@@ -85,8 +85,8 @@ typedef struct AgeHarvest {
  * changed meanwhile.  A table of tables counts as old if its word is NONE.
  *
  * With @h->stamper, all pages of a block that is cleared are stamped, in the
- * range or not: the flag was theirs as well.  Each table's stamps may be told as
- * soon as they are there, so the epoch ends after each table that had any.
+ * range or not: the flag was theirs as well.  Each table's stamps may be told
+ * as soon as they are there, so the epoch ends after each table that had any.
  *
  * Context: RCU read-side critical section; takes no lock but the history's, and
  *     does not wait.
