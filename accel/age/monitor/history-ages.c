@@ -59,9 +59,12 @@ static GArray *parse_bins(bool has_bins, const uint64List *list, Error **errp)
     return g_steal_pointer(&bins);
 }
 
-static uint64_t bin_start(const GArray *bins, unsigned i)
+/* The @i-th bin; the first begins with 0, and the last has no end. */
+static void set_times(AgeTimeBin *bin, const GArray *bins, unsigned i)
 {
-    return i ? g_array_index(bins, uint64_t, i - 1) : 0;
+    bin->from_ms = i ? g_array_index(bins, uint64_t, i - 1) : 0;
+    bin->has_to_ms = i < bins->len;
+    bin->to_ms = bin->has_to_ms ? g_array_index(bins, uint64_t, i) : 0;
 }
 
 static AgeIdleBinList *idle_bins(const GArray *bins, const uint64_t *pages)
@@ -71,9 +74,7 @@ static AgeIdleBinList *idle_bins(const GArray *bins, const uint64_t *pages)
     for (unsigned i = 0; i <= bins->len; i++) {
         AgeIdleBin *bin = g_new0(AgeIdleBin, 1);
 
-        bin->from_ms = bin_start(bins, i);
-        bin->has_to_ms = i < bins->len;
-        bin->to_ms = bin->has_to_ms ? bin_start(bins, i + 1) : 0;
+        set_times(qapi_AgeIdleBin_base(bin), bins, i);
         bin->bytes = pages[i] << AGE_PAGE_SHIFT;
         QAPI_LIST_APPEND(tail, bin);
     }
@@ -88,9 +89,7 @@ static AgePromotedBinList *promoted_bins(const GArray *bins,
     for (unsigned i = 0; i <= bins->len; i++) {
         AgePromotedBin *bin = g_new0(AgePromotedBin, 1);
 
-        bin->from_ms = bin_start(bins, i);
-        bin->has_to_ms = i < bins->len;
-        bin->to_ms = bin->has_to_ms ? bin_start(bins, i + 1) : 0;
+        set_times(qapi_AgePromotedBin_base(bin), bins, i);
         bin->pages = pages[i];
         QAPI_LIST_APPEND(tail, bin);
     }
