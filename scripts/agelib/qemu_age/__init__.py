@@ -14,6 +14,7 @@
 - ``launch``: a QEMU of one's own;
 - ``errors``: what is told in one line;
 - ``units``: sizes and times, as people read and write them;
+- ``options``: options of those that harvest;
 - ``program``: the command line, with a module for each sub-command:
 - ``cmd_record``: ``qemu-age record``;
 - ``cmd_report``: ``qemu-age report``, which uses

@@ -17,7 +17,7 @@ import sys
 
 from . import export_damo, export_lists
 from .cmd_report import add_filters, positive, times
-from .errors import UserError
+from .errors import UserError, say
 from .recordfile import Reader
 from .replay import Choice, Replay
 from .units import parse_size, parse_span, parse_time
@@ -72,11 +72,6 @@ def check_options(args):
         args.parser.error("--bins: a generation can't part at 0")
     if args.to in BINARY and not args.output and sys.stdout.isatty():
         args.parser.error(f"{args.to} is no text: give -o FILE")
-
-
-def say(text):
-    """A line that is no error."""
-    print(f"qemu-age: {text}", file=sys.stderr)
 
 
 def write(pieces, path):

@@ -13,7 +13,6 @@ docs/system/age-export.rst has the metrics, and queries to begin with.
 import argparse
 import socket
 import socketserver
-import sys
 from threading import Thread
 from wsgiref.simple_server import (
     WSGIRequestHandler, WSGIServer, make_server)
@@ -21,11 +20,11 @@ from wsgiref.simple_server import (
 from prometheus_client import CollectorRegistry, make_wsgi_app
 
 from . import metrics
-from .errors import UserError
+from .errors import UserError, say
 from .fleet import Fleet
 from .live import Guest
+from .options import add_harvest_options, add_sockets
 from .recorder import Stop
-from .units import parse_positive_time
 
 # How often it is looked who has come, in seconds
 REFRESH_S = 1
@@ -46,17 +45,10 @@ def add_arguments(parser):
                         default=("127.0.0.1", 9435),
                         help="who can ask (default: 127.0.0.1:9435, this "
                              "host alone)")
-    parser.add_argument("--interval", metavar="TIME", default=10.0,
-                        type=parse_positive_time,
-                        help="between two harvests (default: 10s)")
-    parser.add_argument("--dirty", action="store_true",
-                        help="also how much was written")
-    parser.add_argument("--flush", choices=["none", "request"],
-                        default="request",
-                        help="ask vCPUs to flush their TLBs (request, the "
-                             "default), or leave the guest alone (none)")
-    parser.add_argument("socket", nargs="+", metavar="SOCKET",
-                        help="a QMP socket of a guest, or a folder of them")
+    add_harvest_options(parser, 10, "also how much was written",
+                        "ask vCPUs to flush their TLBs (request, the "
+                        "default), or leave the guest alone (none)")
+    add_sockets(parser)
 
 
 class Server(socketserver.ThreadingMixIn, WSGIServer):
@@ -101,11 +93,6 @@ def serve(listen, collector):
                         "another address") from None
     Thread(target=server.serve_forever, daemon=True).start()
     return server
-
-
-def say(text):
-    """A line that is no answer."""
-    print(f"qemu-age: {text}", file=sys.stderr, flush=True)
 
 
 def run(args):

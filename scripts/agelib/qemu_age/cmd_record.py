@@ -10,11 +10,10 @@ then it is recorded from its first instruction, and ends when the record does.
 Ctrl-C ends a record.  Whatever else does, all but the last line can be read.
 """
 
-import sys
-
-from .errors import UserError
+from .errors import UserError, say
 from .history_source import HistorySource
 from .launch import Launched
+from .options import add_harvest_options
 from .recorder import Recorder, Stop
 from .recordfile import Header, Writer
 from .source import QMPSource
@@ -28,19 +27,13 @@ def add_arguments(parser):
                     "COMMAND [ARGUMENT]...")
     parser.add_argument("-o", "--output", metavar="FILE", required=True,
                         help="the record, which must not be there yet")
-    parser.add_argument("--interval", metavar="TIME", default=1.0,
-                        type=parse_positive_time,
-                        help="between two harvests (default: 1s)")
     parser.add_argument("--for", metavar="TIME", dest="duration",
                         type=parse_positive_time,
                         help="end after that time (default: with the guest)")
-    parser.add_argument("--dirty", action="store_true",
-                        help="also which pages were written")
-    parser.add_argument("--flush", choices=["none", "request"],
-                        default="request",
-                        help="ask vCPUs to flush their TLBs, so that pages "
-                             "in use all the time stay young (request, the "
-                             "default), or leave the guest alone (none)")
+    add_harvest_options(parser, 1, "also which pages were written",
+                        "ask vCPUs to flush their TLBs, so that pages in use "
+                        "all the time stay young (request, the default), or "
+                        "leave the guest alone (none)")
     parser.add_argument("--history", action="store_true",
                         help="read the history that QEMU keeps (age-history), "
                              "which takes nothing from other clients; it is "
@@ -52,11 +45,6 @@ def add_arguments(parser):
                         help="say nothing unless something is wrong")
     parser.add_argument("socket", nargs="?", metavar="SOCKET",
                         help="the QMP socket of a guest that runs")
-
-
-def say(text):
-    """A line that is no error, beside what a guest may print."""
-    print(f"qemu-age: {text}", file=sys.stderr, flush=True)
 
 
 def header(args, source, from_start):

@@ -20,10 +20,10 @@ picture of the last ten minutes of a record of two hours:
 """
 
 import json
-import sys
 
 from ..terminal import Terminal
 from . import heatmap, heatmap_text, report_ages, report_places, report_text
+from .errors import say
 from .recordfile import Reader
 from .replay import Choice, Replay
 from .threshold import GOAL
@@ -174,8 +174,8 @@ def run(args):
     if reader.header.dirty is False and (args.dirty or args.report == "dirty"):
         args.parser.error("this record has no dirty pages: record --dirty")
     if reader.broken and args.report != "check":
-        print(f"qemu-age: {args.file}: byte {reader.good}: {reader.broken}; "
-              "what comes before is reported", file=sys.stderr)
+        say(f"{args.file}: byte {reader.good}: {reader.broken}; "
+            "what comes before is reported")
     if args.report == "heatmap":
         print_heat_map(args, replay)
         return 0

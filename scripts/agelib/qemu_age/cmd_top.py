@@ -20,9 +20,10 @@ import sys
 import time
 
 from . import top_text, top_view
-from .errors import UserError
+from .errors import UserError, say
 from .fleet import Fleet
 from .live import Guest
+from .options import add_harvest_options, add_sockets
 from .recorder import Pace, Stop
 from .units import parse_positive_time
 
@@ -32,27 +33,15 @@ FIRST_S = 0.3
 
 def add_arguments(parser):
     """The arguments of this sub-command."""
-    parser.add_argument("--interval", metavar="TIME", default=1.0,
-                        type=parse_positive_time,
-                        help="between two harvests (default: 1s)")
     parser.add_argument("--for", metavar="TIME", dest="duration",
                         type=parse_positive_time,
                         help="end after that time (default: with Ctrl-C)")
     parser.add_argument("--guest", metavar="NAME",
                         help="only this one: in a terminal in depth")
-    parser.add_argument("--dirty", action="store_true",
-                        help="also how much is written")
-    parser.add_argument("--flush", choices=["none", "request"],
-                        default="request",
-                        help="ask vCPUs to flush their TLBs (request, the "
-                             "default), or leave the guests alone (none)")
-    parser.add_argument("socket", nargs="+", metavar="SOCKET",
-                        help="a QMP socket of a guest, or a folder of them")
-
-
-def say(text):
-    """A line that is none of the table."""
-    print(f"qemu-age: {text}", file=sys.stderr, flush=True)
+    add_harvest_options(parser, 1, "also how much is written",
+                        "ask vCPUs to flush their TLBs (request, the "
+                        "default), or leave the guests alone (none)")
+    add_sockets(parser)
 
 
 class Top:

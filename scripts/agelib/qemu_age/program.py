@@ -14,7 +14,7 @@ import signal
 import sys
 
 from ..version import add_version
-from .errors import UserError
+from .errors import UserError, say
 
 COMMANDS = {
     "record": "harvest a guest at a pace, into a file",
@@ -108,5 +108,5 @@ def main(argv=None):
             if e.errno else e
     except KeyboardInterrupt:
         return 128 + signal.SIGINT
-    print(f"qemu-age: {text}", file=sys.stderr)
+    say(text)
     return 1

@@ -15,26 +15,25 @@ HEADS = ("MEM", "YOUNG", "10s", "1min", "10min", "IDLE>2m", "DIRTY/s", "PROM/m",
 WIDTHS = (6, 6, 6, 6, 6, 7, 7, 6, 6)
 
 
-def short_size(size):
-    """Bytes in at most five characters: 999K, 12.3G; "-" for unknown."""
-    if size is None:
+def short(number, step, units):
+    """A number in at most five characters; "-" for unknown."""
+    if number is None:
         return "-"
     power = 0
-    while size >= 999.5:
-        size, power = size / 1024, power + 1
-    digits = 1 if power and size < 99.95 else 0
-    return f"{size:.{digits}f}{'BKMGTPE'[power]}"
+    while number >= 999.5:
+        number, power = number / step, power + 1
+    digits = 1 if power and number < 99.95 else 0
+    return f"{number:.{digits}f}{units[power]}"
+
+
+def short_size(size):
+    """Bytes: 999K, 12.3G."""
+    return short(size, 1024, "BKMGTPE")
 
 
 def short_count(count):
-    """A number in at most five characters."""
-    if count is None:
-        return "-"
-    power = 0
-    while count >= 999.5:
-        count, power = count / 1000, power + 1
-    digits = 1 if power and count < 99.95 else 0
-    return f"{count:.{digits}f}{['', 'k', 'M', 'G', 'T'][power]}"
+    """Pages, or guests."""
+    return short(count, 1000, ["", "k", "M", "G", "T"])
 
 
 def short_time(nanoseconds):
