@@ -5,10 +5,15 @@
  */
 
 #include "qemu/osdep.h"
+#include "qemu/atomic.h"
 #include "qemu/units.h"
+#include "qapi/error.h"
+#include "qobject/qjson.h"
+#include "qobject/qstring.h"
 #include "board.h"
 #include "check.h"
 #include "guest.h"
+#include "harvester.h"
 #include "qmp.h"
 #include "snapshot.h"
 
@@ -208,6 +213,94 @@ static void test_way(const void *opaque)
 }
 
 /*
+ * Other ways to send memory, while all of it is made old, out of band, on both
+ * sides: what is young or old has nothing to do with what is sent.
+ *
+ * @capabilities: of both QEMUs, a JSON list of names
+ * @file: through a file, which arrives after the source is done
+ */
+typedef struct Stream {
+    const char *name;
+    const char *capabilities;
+    bool file;
+} Stream;
+
+static const Stream streams[] = {
+    { "precopy", "[]" },
+    { "multifd", "[ 'multifd' ]" },
+    { "mapped-ram", "[ 'mapped-ram' ]", true },
+    { "multifd-mapped-ram", "[ 'mapped-ram', 'multifd' ]", true },
+};
+
+static void set_capabilities(QTestState *qts, const char *list)
+{
+    g_autoptr(QList) names = qobject_to(QList, qobject_from_json(list,
+                                                              &error_abort));
+    const QListEntry *entry;
+
+    QLIST_FOREACH_ENTRY(names, entry) {
+        qtest_qmp_assert_success(
+            qts, "{ 'execute': 'migrate-set-capabilities', 'arguments': {"
+            " 'capabilities': [ { 'capability': %s, 'state': true } ] } }",
+            qstring_get_str(qobject_to(QString, entry->value)));
+    }
+}
+
+static void migrate_by_file(AgeGuest *from, AgeGuest *to)
+{
+    g_autofree char *path = g_strdup_printf("%s/age-migrate-%d.file",
+                                            g_get_tmp_dir(), getpid());
+    g_autofree char *uri = g_strdup_printf("file:%s", path);
+
+    qtest_qmp_assert_success(from->qts, "{ 'execute': 'migrate',"
+                             " 'arguments': { 'uri': %s } }", uri);
+    wait_status(from->qts, "completed");
+    qtest_qmp_assert_success(to->qts, "{ 'execute': 'migrate-incoming',"
+                             " 'arguments': { 'uri': %s } }", uri);
+    end_migration(from, to);
+    unlink(path);
+}
+
+static AgeGuest *start_harvested(AgeHarvester *h, bool incoming)
+{
+    g_autofree char *args = age_harvester_args(h);
+    AgeGuest *g = start(false, incoming, args);
+
+    age_harvester_start(h, g->memory, g->end, NULL);
+    return g;
+}
+
+static void test_stream(const void *opaque)
+{
+    const Stream *stream = opaque;
+    AgeHarvester *here = age_harvester_new(), *there = age_harvester_new();
+    AgeGuest *from = start_harvested(here, false);
+    AgeGuest *to = start_harvested(there, true);
+
+    set_capabilities(from->qts, stream->capabilities);
+    set_capabilities(to->qts, stream->capabilities);
+    begin_work(from, BUSY);
+    age_harvester_wait(here, qatomic_read(&here->passes) + 2);
+    if (stream->file) {
+        migrate_by_file(from, to);
+    } else {
+        begin_migration(from, to);
+        end_migration(from, to);
+    }
+    age_harvester_wait(there, qatomic_read(&there->passes) + 2);
+    age_harvester_stop(here);
+    age_harvester_stop(there);
+
+    check_arrived(to);
+    check_source(from, BUSY);
+    check_destination(to, BUSY);
+    age_guest_quit(from);
+    age_guest_quit(to);
+    age_harvester_free(here);
+    age_harvester_free(there);
+}
+
+/*
  * Postcopy: the guest goes on over there while most of its memory is still
  * here.  What was sent and became stale is discarded there.
  */
@@ -356,6 +449,12 @@ int main(int argc, char **argv)
                                                 ways[i].name);
 
         qtest_add_data_func(path, &ways[i], test_way);
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(streams); i++) {
+        g_autofree char *path = g_strdup_printf("age/migrate/harvested/%s",
+                                                streams[i].name);
+
+        qtest_add_data_func(path, &streams[i], test_stream);
     }
     qtest_add_func("age/migrate/postcopy", test_postcopy);
     qtest_add_func("age/migrate/snapshot", test_snapshot);

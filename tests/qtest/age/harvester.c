@@ -102,10 +102,11 @@ static gpointer harvester_thread(gpointer opaque)
 
 AgeHarvester *age_harvester_new(void)
 {
+    static unsigned count;
     AgeHarvester *h = g_new0(AgeHarvester, 1);
 
-    h->path = g_strdup_printf("%s/age-harvester-%d", g_get_tmp_dir(),
-                              getpid());
+    h->path = g_strdup_printf("%s/age-harvester-%d-%u", g_get_tmp_dir(),
+                              getpid(), count++);
     return h;
 }
 
