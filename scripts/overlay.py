@@ -84,10 +84,10 @@ def version_key(version):
     return [int(number) for number in re.findall(r'[0-9]+', version)]
 
 
-def mend_of_physmem(where, anchor, line):
+def mend_of_physmem(where, anchor, line, since='', before='11.0'):
     """A hook of the mend that include/system/age-tlb-view.h explains."""
     return Hook('system/physmem.c', where, anchor, line,
-                'include/system/age-tlb-view.h', before='11.0', mend=True)
+                'include/system/age-tlb-view.h', since, before, mend=True)
 
 
 HOOKS = [
@@ -95,7 +95,7 @@ HOOKS = [
          "  subdir('age')", 'accel/age/meson.build'),
     # A word of the bitmaps is a long of 64 bits, and an entry one atomic access:
     # not so on Windows and on hosts of 32 bits, which do without all of it.
-    Hook('meson.build', 'after', "host_long_bits = cc.sizeof('void *') * 8",
+    Hook('meson.build', 'before', 'host_kconfig = \\',
          "config_host_data.set('CONFIG_AGE',"
          " 'CONFIG_TCG' in accelerators and cc.sizeof('long') == 8)",
          'accel/age/meson.build'),
@@ -135,6 +135,18 @@ HOOKS = [
          "  'data': [ 'kvm', 'cryptodev',\n"
          "            { 'name': 'age', 'if': 'CONFIG_AGE' } ] }",
          'qapi/age-history.json accel/age/meson.build'),
+    # query-accelerators and "info accelerators" go over this enumeration.
+    Hook('qapi/accelerator.json', 'before',
+         '# @hvf: Apple Hypervisor.framework',
+         '# @age: TCG with a second-stage MMU (since 10.2)\n#',
+         'accel/age/meson.build', since='10.2'),
+    Hook('qapi/accelerator.json', 'instead',
+         "{ 'enum': 'Accelerator', 'data': ['hvf', 'kvm', 'mshv', 'nvmm', "
+         "'qtest', 'tcg', 'whpx', 'xen'] }",
+         "{ 'enum': 'Accelerator',\n"
+         "  'data': [ { 'name': 'age', 'if': 'CONFIG_AGE' }, 'hvf', 'kvm',\n"
+         "            'mshv', 'nvmm', 'qtest', 'tcg', 'whpx', 'xen' ] }",
+         'accel/age/meson.build', since='10.2'),
     Hook('system/vl.c', 'before', '    /* Reason: property "chardev" */',
          '    /* Reason: needs the accelerator */\n'
          '    if (g_str_equal(type, "age-history")) {\n'
@@ -184,8 +196,10 @@ HOOKS = [
          '        age_discarded(host_startaddr, length);',
          'accel/age/meson.build include/system/age.h'),
     # Section numbers of another memory map, see docs/devel/age-mends.rst
-    mend_of_physmem('after', '#include "system/xen-mapcache.h"',
-                    '#include "system/age-tlb-view.h"'),
+    mend_of_physmem('after', '#include "exec/memory-internal.h"',
+                    '#include "system/age-tlb-view.h"', before='10.1'),
+    mend_of_physmem('after', '#include "memory-internal.h"',
+                    '#include "system/age-tlb-view.h"', since='10.1'),
     mend_of_physmem('after', '    MemoryListener tcg_as_listener;',
                     '    FlatView *tlb_view;'),
     mend_of_physmem('before', '    for (;;) {\n        section = '
@@ -212,6 +226,11 @@ HOOKS = [
          '            cpu_physical_memory_dirty_bits_cleared('
          'start + rb->offset, length);',
          'accel/age/meson.build', before='10.1', mend=True),
+    Hook('migration/ram.c', 'instead',
+         '            physical_memory_dirty_bits_cleared(start, length);',
+         '            physical_memory_dirty_bits_cleared('
+         'start + rb->offset, length);',
+         'accel/age/meson.build', since='10.2', mend=True),
     Hook('hw/meson.build', 'after', "subdir('adc')",
          "subdir('age-device')", 'hw/age-device/meson.build'),
     Hook('hw/Kconfig', 'after', 'source adc/Kconfig',

@@ -13,9 +13,8 @@
 #include "qapi/error.h"
 #include "hw/pci/msix.h"
 #include "hw/pci/pci_bus.h"
-#include "hw/qdev-properties.h"
-#include "hw/resettable.h"
 #include "migration/vmstate.h"
+#include "system/age-compat.h"
 #include "age-device.h"
 
 #define MSIX_BAR        1
@@ -156,8 +155,8 @@ static void age_device_realize(PCIDevice *pdev, Error **errp)
                           TYPE_AGE_DEVICE, AGE_DEVICE_BAR_SIZE);
     pci_register_bar(pdev, 0, PCI_BASE_ADDRESS_SPACE_MEMORY, &s->mmio);
     age_device_runner_realize(s);
-    s->vm_state = qdev_add_vm_change_state_handler(DEVICE(s), vm_state_changed,
-                                                   s);
+    s->vm_state = age_add_vm_change_state_handler(DEVICE(s), vm_state_changed,
+                                                  s);
 }
 
 static void age_device_exit(PCIDevice *pdev)
@@ -221,7 +220,7 @@ static void age_device_config_write(PCIDevice *pdev, uint32_t addr,
     }
 }
 
-static void age_device_class_init(ObjectClass *klass, void *data)
+static void age_device_class_init(ObjectClass *klass, AgeClassData *data)
 {
     DeviceClass *dc = DEVICE_CLASS(klass);
     PCIDeviceClass *pc = PCI_DEVICE_CLASS(klass);

@@ -23,7 +23,7 @@
 #include "qemu/lockable.h"
 #include "qemu/log.h"
 #include "qemu/rcu.h"
-#include "exec/address-spaces.h"
+#include "system/age-compat.h"
 #include "age-device.h"
 #include "trace.h"
 

@@ -7,13 +7,13 @@
  * all vCPUs at once, but each flushes its TLB a little later.  Until then its
  * numbers are those of the old map, to which it therefore keeps a reference.
  *
+ * Needs memory-internal.h, which is private to system/ in later releases.
+ *
  * SPDX-License-Identifier: GPL-2.0-or-later
  */
 
 #ifndef SYSTEM_AGE_TLB_VIEW_H
 #define SYSTEM_AGE_TLB_VIEW_H
-
-#include "exec/memory-internal.h"
 
 /**
  * age_tlb_view_follow: go over to the map as it is now

@@ -374,18 +374,23 @@ class HostsTest(unittest.TestCase):
             self.assertEqual(sum('#' in line for line in lines), 2, path.name)
 
 
-@unittest.skipUnless((ROOT / 'qemu-src/VERSION').exists(), 'no QEMU tree')
+TREES = sorted(path.parent for path in ROOT.glob('qemu-src*/VERSION'))
+
+
+@unittest.skipUnless(TREES, 'no QEMU tree')
 class RealTreeTest(unittest.TestCase):
-    """The table of hooks against the QEMU that the set-up fetched."""
+    """The table of hooks against each release that the set-up fetched."""
 
     def test_every_anchor_is_there(self):
-        real = overlay.Overlay(ROOT / 'qemu-src')
-        hooks = [hook for hook in overlay.HOOKS
-                 if hook.fits(real.version)]
-        real.edits(hooks)
+        for tree in TREES:
+            with self.subTest(tree=tree.name):
+                real = overlay.Overlay(tree)
+                hooks = [hook for hook in overlay.HOOKS
+                         if hook.fits(real.version)]
+                real.edits(hooks)
 
     def test_no_pattern_is_dead(self):
-        self.assertEqual(overlay.Overlay(ROOT / 'qemu-src').dead(), [])
+        self.assertEqual(overlay.Overlay(TREES[0]).dead(), [])
 
 
 if __name__ == '__main__':

@@ -9,7 +9,7 @@
 #include "qemu/error-report.h"
 #include "qemu/rcu_queue.h"
 #include "qemu/units.h"
-#include "exec/memory.h"
+#include "system/age-compat.h"
 #include "system/hostmem.h"
 #include "accel/age/pt/contract.h"
 #include "slots.h"

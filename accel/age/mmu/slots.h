@@ -7,8 +7,8 @@
 #ifndef ACCEL_AGE_MMU_SLOTS_H
 #define ACCEL_AGE_MMU_SLOTS_H
 
-#include "exec/memory.h"
 #include "qemu/rcu.h"
+#include "system/age-compat.h"
 #include "accel/age/pt/format.h"
 
 /**

@@ -8,6 +8,7 @@
 #include "qapi/error.h"
 #include "qapi/visitor.h"
 #include "qom/object_interfaces.h"
+#include "system/age-compat.h"
 #include "system/replay.h"
 #include "command.h"
 #include "history-thread.h"
@@ -175,7 +176,7 @@ static void set_events(Object *o, bool value, Error **errp)
     }
 }
 
-static void history_class_init(ObjectClass *oc, void *data)
+static void history_class_init(ObjectClass *oc, AgeClassData *data)
 {
     UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
 

@@ -10,7 +10,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-commands-age.h"
 #include "exec/cpu-common.h"
-#include "hw/boards.h"
+#include "system/age-compat.h"
 #include "system/numa.h"
 #include "accel/age/age-version.h"
 #include "accel/age/mmu/generation.h"

@@ -14,7 +14,7 @@
 #include "qapi/error.h"
 #include "qapi/qapi-commands-age.h"
 #include "qom/object_interfaces.h"
-#include "exec/memory.h"
+#include "system/age-compat.h"
 #include "system/hostmem.h"
 #include "accel/age/pt/contract.h"
 #include "command.h"

@@ -5,7 +5,7 @@
  */
 
 #include "qemu/osdep.h"
-#include "system/accel-ops.h"
+#include "system/age-compat.h"
 #include "age-int.h"
 #include "vcpu.h"
 
@@ -22,16 +22,17 @@ static void age_create_vcpu_thread(CPUState *cpu)
     parent_create_vcpu_thread(cpu);
 }
 
-static void age_accel_ops_init(AccelOpsClass *ops)
+static void age_accel_ops_init(AgeOpsInitArg *arg)
 {
+    AccelOpsClass *ops = age_ops_of(arg);
     ObjectClass *parent = object_class_get_parent(OBJECT_CLASS(ops));
 
-    ACCEL_OPS_CLASS(parent)->ops_init(ops);
+    ACCEL_OPS_CLASS(parent)->ops_init(arg);
     parent_create_vcpu_thread = ops->create_vcpu_thread;
     ops->create_vcpu_thread = age_create_vcpu_thread;
 }
 
-static void age_accel_ops_class_init(ObjectClass *oc, void *data)
+static void age_accel_ops_class_init(ObjectClass *oc, AgeClassData *data)
 {
     AccelOpsClass *ops = ACCEL_OPS_CLASS(oc);
 

@@ -12,13 +12,12 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/accel.h"
 #include "qemu/error-report.h"
 #include "qapi/error.h"
 #include "qapi/qapi-builtin-visit.h"
 #include "qapi/visitor.h"
 #include "exec/target_page.h"
-#include "hw/core/cpu.h"
+#include "system/age-compat.h"
 #include "accel/age/mmu/arch.h"
 #include "accel/age/mmu/generation.h"
 #include "age-int.h"
@@ -60,13 +59,13 @@ static void check_machine(void)
     }
 }
 
-static int age_init_machine(MachineState *ms)
+int age_init_machine(AccelState *as, MachineState *ms)
 {
     AgeMMU *mmu = &age_state.mmu;
     int ret;
 
     check_machine();
-    ret = tcg_class()->init_machine(ms);
+    ret = age_call_init_machine(tcg_class(), as, ms);
     if (ret < 0) {
         return ret;
     }
@@ -107,8 +106,8 @@ static void age_cpu_common_unrealize(CPUState *cpu)
 }
 
 /* For "info mtree -f": which memory is known to the accelerator */
-static bool age_has_memory(MachineState *ms, AddressSpace *as, hwaddr start,
-                           hwaddr size)
+static bool age_has_memory(AgeMemoryOwner *owner, AddressSpace *as,
+                           hwaddr start, hwaddr size)
 {
     AgeMMU *mmu = &age_state.mmu;
 
@@ -254,12 +253,12 @@ static void age_set_protected(Object *obj, bool value, Error **errp)
                 value ? "the guest is protected (protected=on)" : NULL);
 }
 
-static void age_accel_class_init(ObjectClass *oc, void *data)
+static void age_accel_class_init(ObjectClass *oc, AgeClassData *data)
 {
     AccelClass *ac = ACCEL_CLASS(oc);
 
     ac->name = "age";
-    ac->init_machine = age_init_machine;
+    ac->init_machine = age_init_machine_entry;
     ac->cpu_common_realize = age_cpu_common_realize;
     ac->cpu_common_unrealize = age_cpu_common_unrealize;
     ac->has_memory = age_has_memory;

@@ -18,7 +18,9 @@
 #include "qemu/main-loop.h"
 #include "qemu/rcu.h"
 #include "accel/tcg/cpu-ops.h"
-#include "exec/exec-all.h"
+#include "exec/cputlb.h"
+#include "exec/target_page.h"
+#include "system/age-compat.h"
 #include "system/replay.h"
 #include "cpu.h"
 #include "flush.h"
@@ -118,7 +120,7 @@ static bool age_tlb_fill_align(CPUState *cpu, CPUTLBEntryFull *out, vaddr addr,
 static inline uintptr_t tlb_index(const CPUState *cpu, int mmu_idx, vaddr addr)
 {
     return (addr >> TARGET_PAGE_BITS) &
-           (cpu->neg.tlb.f[mmu_idx].mask >> CPU_TLB_ENTRY_BITS);
+           (age_tlb_fast(cpu, mmu_idx)->mask >> CPU_TLB_ENTRY_BITS);
 }
 
 static inline const CPUTLBEntryFull *tlb_full(const CPUState *cpu, int mmu_idx,
@@ -134,7 +136,7 @@ static inline const CPUTLBEntryFull *tlb_full(const CPUState *cpu, int mmu_idx,
 static void forbid_stores(CPUState *cpu, int mmu_idx, vaddr addr)
 {
     uintptr_t index = tlb_index(cpu, mmu_idx, addr);
-    CPUTLBEntry *entry = &cpu->neg.tlb.f[mmu_idx].table[index];
+    CPUTLBEntry *entry = &age_tlb_fast(cpu, mmu_idx)->table[index];
 
     if (entry->addr_write != -1) {
         qemu_spin_lock(&cpu->neg.tlb.c.lock);

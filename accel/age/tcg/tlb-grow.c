@@ -9,6 +9,7 @@
 #include "qemu/osdep.h"
 #include "exec/cpu-defs.h"
 #include "exec/cputlb.h"
+#include "system/age-compat.h"
 #include "system/replay.h"
 #include "accel/age/trace.h"
 #include "age-int.h"
@@ -25,7 +26,7 @@
 
 static unsigned tlb_entries(const CPUState *cpu, int mmu_idx)
 {
-    return (cpu->neg.tlb.f[mmu_idx].mask >> CPU_TLB_ENTRY_BITS) + 1;
+    return (age_tlb_fast(cpu, mmu_idx)->mask >> CPU_TLB_ENTRY_BITS) + 1;
 }
 
 /*

@@ -7,6 +7,7 @@
 #include "qemu/osdep.h"
 #include "qemu/error-report.h"
 #include "qemu/main-loop.h"
+#include "system/age-compat.h"
 #include "age-int.h"
 #include "gpa-bits.h"
 #include "vcpu-spaces.h"
@@ -87,7 +88,7 @@ void age_vcpu_find_spaces(AgeMMU *mmu, CPUState *cpu,
     if (!mmu->num_spaces) {
         choose_geometry(mmu, cpu);
     }
-    for (int i = 0; i < MIN(cpu->num_ases, AGE_CPU_SPACES); i++) {
+    for (int i = 0; i < MIN(age_cpu_num_ases(cpu), AGE_CPU_SPACES); i++) {
         MemTxAttrs attrs = { .secure = i };
 
         /* Who walks takes the attribute for the number. */

@@ -32,7 +32,7 @@ struct AccelCPUState {
     uint64_t flushes;
     uint64_t fills[NB_MMU_MODES];
     uint64_t look_at[NB_MMU_MODES];
-    uint16_t grow;
+    uint32_t grow;
     QLIST_ENTRY(AccelCPUState) next;
 };
 

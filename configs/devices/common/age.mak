@@ -30,6 +30,8 @@ CONFIG_NVDIMM=y
 # Disks
 CONFIG_AHCI_ICH9=y
 CONFIG_NVME_PCI=y
+# What NVMe needs from QEMU 10.2 on, and does not select
+CONFIG_SPDM_SOCKET=y
 
 # Network
 CONFIG_E1000_PCI=y

@@ -290,6 +290,30 @@ static void add_table(void)
     }
 }
 
+/*
+ * From 10.2 on QEMU can say which accelerator is in use.  It has a list of all
+ * there are, and would name another one if ours were not in it.
+ */
+static void test_query_accelerators(void)
+{
+    AgeGuest *g = age_guest_start(NULL);
+    g_autoptr(QDict) response = qtest_qmp(
+        g->qts, "{ 'execute': 'query-accelerators' }");
+    g_autofree char *text = qtest_hmp(g->qts, "info accelerators");
+
+    if (qdict_haskey(response, "error")) {
+        QDict *error = qdict_get_qdict(response, "error");
+
+        g_assert_cmpstr(qdict_get_str(error, "class"), ==, "CommandNotFound");
+    } else {
+        QDict *info = qdict_get_qdict(response, "return");
+
+        g_assert_cmpstr(qdict_get_str(info, "enabled"), ==, "age");
+        g_assert_nonnull(strstr(text, "[age]"));
+    }
+    age_guest_quit(g);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -301,6 +325,7 @@ int main(int argc, char **argv)
     qtest_add_func("age/options/page-size/1g", test_page_size_1g);
     qtest_add_func("age/options/page-size/small-slot", test_small_slot);
     qtest_add_func("age/options/monitor", test_monitor);
+    qtest_add_func("age/options/query-accelerators", test_query_accelerators);
 
     return g_test_run();
 }

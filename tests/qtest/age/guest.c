@@ -11,6 +11,7 @@
 #include "guest.h"
 #include "guest-aarch64.h"
 #include "guest-x86.h"
+#include "release.h"
 
 #define POLL_US         200
 /* Nobody waits for that, but for a machine with very much else to do. */
@@ -104,9 +105,7 @@ static QTestState *start_qemu(const AgeGuestOptions *o, unsigned cpus)
     QTestState *qts;
 
     qlist_append_str(capabilities, "oob");
-    qts = qtest_init_with_env_and_capabilities(NULL, args,
-                                               o->oob ? capabilities : NULL,
-                                               true);
+    qts = age_qtest_init(args, o->oob ? capabilities : NULL);
     /* It was read when the machine was made. */
     unlink(firmware);
     return qts;

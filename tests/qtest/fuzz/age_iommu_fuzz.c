@@ -11,8 +11,7 @@
 #include "qemu/bitops.h"
 #include "qemu/bswap.h"
 #include "qemu/units.h"
-#include "exec/address-spaces.h"
-#include "exec/memory.h"
+#include "system/age-compat.h"
 #include "age_iommu_fuzz.h"
 
 #define BLOCK       (2 * MiB)
