@@ -36,6 +36,7 @@ FILES = [
     'docs/specs/age*.rst',
     'docs/system/age*.rst',
     'docs/system/qemu-age.rst',
+    'docs/tools/qemu-age.rst',
     'include/system/age*.h',
     'qapi/age*.json',
     'tests/qtest/fuzz/age_*.[ch]',
@@ -252,6 +253,16 @@ HOOKS = [
          '   age-export', 'docs/system/age-export.rst'),
     Hook('docs/system/index.rst', 'before', '   managed-startup',
          '   qemu-age', 'docs/system/qemu-age.rst'),
+    # The manual page qemu-age(1)
+    Hook('docs/conf.py', 'before', "    ('tools/qemu-img', 'qemu-img',",
+         "    ('tools/qemu-age', 'qemu-age',\n"
+         "     'what guests use of their memory',\n"
+         "     [], 1),", 'docs/tools/qemu-age.rst'),
+    Hook('docs/meson.build', 'before',
+         "        'qemu-img.1': (have_tools ? 'man1' : ''),",
+         "        'qemu-age.1': 'man1',", 'docs/tools/qemu-age.rst'),
+    Hook('docs/tools/index.rst', 'before', '   qemu-img',
+         '   qemu-age', 'docs/tools/qemu-age.rst'),
     Hook('docs/interop/index.rst', 'before', '   barrier',
          '   age-harvest', 'docs/interop/age-harvest.rst'),
     Hook('docs/interop/index.rst', 'before', '   barrier',
