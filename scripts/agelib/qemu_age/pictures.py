@@ -30,7 +30,9 @@ def save_curves(curves, title, paths):
     """
     figure, axes = plt.subplots(figsize=(10, 6), constrained_layout=True)
     for name, times, sizes in curves:
-        axes.plot(times, sizes, label=name, drawstyle="steps-post")
+        # A line has two ends at least: a window as long as the record is a dot.
+        axes.plot(times, sizes, label=name, drawstyle="steps-post",
+                  marker="o" if len(times) == 1 else None)
     axes.set_ylim(bottom=0)
     axes.grid(color="0.9")
     axes.set_xlabel("time in s")
@@ -55,10 +57,12 @@ def save_heat_map(heat_map, title, paths):
     columns = np.linspace(0, len(heat_map.positions) - 1, LABELS).astype(int)
     axes.set_xticks(heat_map.positions[columns],
                     [f"{heat_map.address(column):#x}" for column in columns])
+    # The last one would reach far to the right, and the bar of colours with it.
+    axes.get_xticklabels()[-1].set_horizontalalignment("right")
     axes.set_xlabel("guest-physical address, without holes")
     axes.set_ylabel("time in s")
     axes.set_title(title)
-    bar = figure.colorbar(mesh, ax=axes)
-    bar.ax.yaxis.set_major_formatter(PercentFormatter(1, decimals=2))
+    bar = figure.colorbar(mesh, ax=axes, pad=0.02)
+    bar.ax.yaxis.set_major_formatter(PercentFormatter(1))
     bar.set_label(f"pages {heat_map.what} in a harvest")
     save(figure, paths)
