@@ -35,6 +35,7 @@ FILES = [
     'docs/interop/age*.rst',
     'docs/specs/age*.rst',
     'docs/system/age*.rst',
+    'docs/system/qemu-age*.png',
     'docs/system/qemu-age.rst',
     'docs/tools/qemu-age.rst',
     'include/system/age*.h',
