@@ -3,9 +3,9 @@
 Emulators with ``-accel age``, and harvests held against the guest's account.
 
 What the scripts and the functional tests share.  Only the standard library is
-needed, but for ``qemu_age``: QEMU's own Python packages are not the same from
-one release to the next, nor in every distribution's source, and what is needed
-of them is little.
+needed, but for ``qemu_age`` and ``demo``, which uses it: QEMU's own Python
+packages are not the same from one release to the next, nor in every
+distribution's source, and what is needed of them is little.
 
 - ``qemu``: runs an emulator, speaks QMP, harvests;
 - ``tables``: decodes the page tables of a dump by the manuals;
@@ -14,10 +14,10 @@ of them is little.
 - ``version``: the version of this source, and the option that tells it;
 - ``soak``: ``scripts/soak``;
 - ``bench``: ``scripts/bench``;
-- ``demo``: ``scripts/demo``;
-- ``qemu_age``: ``scripts/qemu-age``.
+- ``qemu_age``: ``scripts/qemu-age``;
+- ``demo``: ``scripts/demo``.
 
 ``qemu``, ``tables``, ``terminal`` and ``version`` use nothing else of this
-library, and ``guest`` uses ``qemu``.  The last four use these, and none of them
-another; ``tests/scripts/test_layers.py`` holds it.
+library, and ``guest`` uses ``qemu``.  The last four use these, and of each other only ``demo``
+uses ``qemu_age``; ``tests/scripts/test_layers.py`` holds it.
 """

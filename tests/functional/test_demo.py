@@ -19,18 +19,25 @@ import common
 from agelib.guest.workload import images_present
 from agelib.qemu.emulator import TOP
 from agelib.qemu.patience import PATIENCE
+from agelib.qemu_age import runs
+from agelib.qemu_age.recordfile import Reader
+from agelib.qemu_age.replay import Replay
 from agelib.terminal import WIDTH
 
 ARGS = common.parse_args(__doc__.splitlines()[1])
 
 
-def start_demo(*options):
-    """The demo without its wrapper, which would build first."""
-    env = dict(os.environ, PYTHONPATH=str(TOP / "scripts"),
-               PYTHONDONTWRITEBYTECODE="1")
+def start_demo(folder, *options):
+    """
+    The demo without its wrapper, which would build first.
+
+    Records and libraries are in a folder.
+    """
+    env = dict(os.environ, PYTHONDONTWRITEBYTECODE="1",
+               PYTHONPATH=f"{folder}:{TOP / 'scripts'}")
     return subprocess.Popen(
-        [sys.executable, "-m", "agelib.demo", "--arch", ARGS.arch, *options],
-        env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        [sys.executable, "-m", "agelib.demo", "--arch", ARGS.arch, "--records",
+         folder, *options], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def children(pid):
@@ -54,14 +61,30 @@ class Demo(unittest.TestCase):
         """Recall is whole, nothing is invented, and a pipe gets plain text."""
         with tempfile.TemporaryDirectory(prefix="age-") as folder:
             path = Path(folder) / "demo.json"
-            demo = start_demo("--seconds", "3", "--json", str(path))
+            demo = start_demo(folder, "--seconds", "3", "--json", str(path))
             output = demo.communicate(timeout=PATIENCE)[0]
             self.assertEqual(demo.returncode, 0, output)
             report = json.loads(path.read_text("utf-8"))
+            self.check_record(Path(folder), report["guests"][0], output)
         for line in output.splitlines():
             self.assertLessEqual(len(line), WIDTH, line)
         self.assertNotIn("\033", output)
         self.check_report(report)
+
+    def check_record(self, folder, guest, output):
+        """The record has the harvests that were shown, and no others."""
+        path = folder / f"demo-{ARGS.arch}.age"
+        self.assertEqual(guest["record"], str(path))
+        ticks = list(Replay(Reader(path)))
+        self.assertEqual([runs.count(tick.pages()) for tick in ticks[1:]],
+                         [harvest["young"] for harvest in guest["harvests"]])
+        done = subprocess.run([TOP / "scripts/qemu-age", "report", path, "wss",
+                               "--windows", "1s"], stdout=subprocess.PIPE,
+                              text=True, check=True, timeout=PATIENCE)
+        # A heading, and the line of the window, which the demo shows as well
+        self.assertIn(done.stdout.splitlines()[1], output)
+        self.assertIn(f"report {path} --help\n", output)
+        self.assertRegex(output, r"(?m)^ +1 s [.0-9]{64}$")
 
     def check_report(self, report):
         """What the other members are worth depends on these."""
@@ -78,9 +101,27 @@ class Demo(unittest.TestCase):
         self.assertEqual(result["shapes"]["hot"]["seen-in"], 1)
         self.assertEqual(result["shapes"]["cold"]["touched"], 0)
 
+    def test_no_library(self):
+        """The set-up installs numpy; the command line is read before it."""
+        with tempfile.TemporaryDirectory(prefix="age-") as folder:
+            path = Path(folder) / "numpy.py"
+            path.write_text("raise ImportError(name='numpy')\n", "utf-8")
+            demo = start_demo(folder, "--only-parse")
+            self.assertEqual(demo.communicate(timeout=PATIENCE)[0], "")
+            self.assertEqual(demo.returncode, 0)
+            demo = start_demo(folder)
+            output = demo.communicate(timeout=PATIENCE)[0]
+        self.assertEqual(demo.returncode, 1)
+        self.assertEqual(output, "demo: the library numpy is missing; this "
+                         "installs it: apt install python3-numpy\n")
+
     def test_interrupted(self):
         """Ctrl-C ends the emulator as well."""
-        demo = start_demo()
+        with tempfile.TemporaryDirectory(prefix="age-") as folder:
+            self.check_interrupted(start_demo(folder))
+
+    def check_interrupted(self, demo):
+        """Of one that has been started."""
         try:
             end = time.monotonic() + PATIENCE
             while not children(demo.pid) and time.monotonic() < end:

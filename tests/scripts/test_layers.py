@@ -22,8 +22,8 @@ USES = {
     'guest': ['qemu'],
     'soak': ['qemu', 'tables', 'guest'],
     'bench': ['version', 'terminal', 'qemu', 'guest'],
-    'demo': ['version', 'terminal', 'qemu', 'guest'],
     'qemu_age': ['version', 'terminal', 'qemu', 'tables'],
+    'demo': ['version', 'terminal', 'qemu', 'guest', 'qemu_age'],
 }
 
 

@@ -20,6 +20,7 @@ others may be added.  Counts are pages of 4096 bytes::
         "machine": str, "cpu": str, "accel": str,
         "cpus": int, "memory-mib": int, "kernel": str,
         "flush": "request" | "none",
+        "record": str,              the harvests, for scripts/qemu-age
         "boot-seconds": float,
         "workload": { "pages": int, "hot": int, "warm": int, "cold": int,
                       "window": int, "period-ms": int, "threads": int },
@@ -51,12 +52,15 @@ import json
 import os
 import signal
 import sys
+from pathlib import Path
 
 from ..guest.workload import GUESTS
+from ..qemu.emulator import build_dir
 from ..terminal import Terminal
 from ..version import add_version
+from ..qemu_age.errors import UserError
+from ..qemu_age.program import missing
 from .result import print_summary
-from .watch import Watch
 
 
 def parse_args(argv):
@@ -80,6 +84,11 @@ def parse_args(argv):
                         help="whether a harvest asks the vCPUs to flush "
                              "their TLBs (default: request); without, what "
                              "a TLB holds on to looks old, as on hardware")
+    parser.add_argument("--records", type=Path, metavar="FOLDER",
+                        default=build_dir(),
+                        help="where to keep the harvests, as a record for "
+                             "scripts/qemu-age of each guest: demo-ARCH.age "
+                             "(default: build)")
     parser.add_argument("--only-parse", action="store_true",
                         help=argparse.SUPPRESS)
     parser.add_argument("--json", metavar="FILE",
@@ -109,6 +118,20 @@ def write_json(path, reports):
         file.write(text)
 
 
+def load_watch():
+    """
+    The class Watch, which needs numpy.
+
+    The set-up installs that, and the command line is looked at before it.
+    """
+    try:
+        # pylint: disable-next=import-outside-toplevel # see above
+        from .watch import Watch
+    except ImportError as e:
+        raise missing(e) from None
+    return Watch
+
+
 def terminate(*_):
     """SIGTERM ends the demo as Ctrl-C does: in good order."""
     raise KeyboardInterrupt
@@ -119,6 +142,11 @@ def main(argv=None):
     args = parse_args(argv)
     if args.only_parse:
         return 0
+    try:
+        watch = load_watch()
+    except UserError as e:
+        print(f"demo: {e}", file=sys.stderr)
+        return 1
     term = Terminal(sys.stderr if args.json == "-" else sys.stdout)
     signal.signal(signal.SIGTERM, terminate)
     reports = []
@@ -127,7 +155,7 @@ def main(argv=None):
                   "against")
         term.line("what the guests themselves say they touched")
         for arch in args.arch:
-            reports.append(Watch(arch, args, term).run())
+            reports.append(watch(arch, args, term).run())
         print_summary(term, reports)
     except KeyboardInterrupt:
         term.line("interrupted")

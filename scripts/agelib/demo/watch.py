@@ -10,10 +10,12 @@ from ..guest.workload import GUESTS, TITLES, Guest, WorkloadError
 from ..qemu.emulator import EmulatorError
 from ..qemu.harvest import PAGE, HarvestError, Harvester
 from ..qemu.qmp import QMPError
+from ..qemu_age.errors import UserError
+from .record import Record
 from .result import compare
 
 MIB = 1 << 20
-FAILURES = (EmulatorError, WorkloadError, HarvestError, QMPError)
+FAILURES = (EmulatorError, WorkloadError, HarvestError, QMPError, UserError)
 MAP_CELLS = 26
 PERIOD_MS = 1000
 
@@ -64,6 +66,7 @@ class Watch:
             "harvests": []}
         self.found = set()
         self.times_found = Counter()
+        self.record = None
 
     def run(self):
         """Everything; the report tells how it went."""
@@ -73,12 +76,17 @@ class Watch:
                        memory=self.args.memory) as guest:
                 self._boot(guest)
                 harvester = Harvester(guest.qmp, flush=self.args.flush)
+                self._open_record(harvester)
                 self._start_workload(guest, harvester)
                 self._harvests(guest, harvester)
                 self._result(guest, harvester)
+            self._print_record()
         except FAILURES as e:
             self.report["error"] = str(e)
             self.term.line(self.term.style("  ✘ ", "red") + str(e))
+        finally:
+            if self.record:
+                self.record.close()
         return self.report
 
     def _heading(self):
@@ -104,6 +112,18 @@ class Watch:
                             "boot-seconds": round(seconds, 3)})
         self.term.line(f"  Linux {kernel}, booted in {seconds:.1f} s")
 
+    def _open_record(self, harvester):
+        path = self.args.records / f"demo-{self.arch}.age"
+        self.record = Record(path, self.arch, self.args.flush,
+                             harvester.query())
+        self.report["record"] = str(path)
+
+    def _print_record(self):
+        """What qemu-age makes of the harvests."""
+        self.term.line()
+        for line in self.record.lines(self.term.colour):
+            self.term.line(f"  {line}")
+
     def _start_workload(self, guest, harvester):
         """Everything is old when the workload begins."""
         shape = workload_shape(self.args.memory, self.args.cpus)
@@ -111,7 +131,7 @@ class Watch:
         self.term.status("  the guest fills its memory …")
         guest.tell("alloc", shape["pages"], "small")
         guest.tell("reset")
-        harvester.clear()
+        self.record.add(0, harvester.clear())
         guest.tell("run", shape["hot"], shape["warm"], shape["window"],
                    shape["period-ms"], shape["threads"])
         self.term.line(
@@ -132,7 +152,10 @@ class Watch:
             if second == self.args.seconds:
                 guest.tell("stop")
             guest.check()
-            self._sample(harvester.harvest(), harvester.ranges, begin)
+            harvest = harvester.harvest()
+            self._sample(harvest, harvester.ranges, begin)
+            self.record.add(second, harvest)
+        self.record.end()
 
     def _sample(self, harvest, ranges, begin):
         self.found |= harvest.young

@@ -29,6 +29,8 @@ class Harvest:
     @young are the page frames found young (or dirty, where that was asked
     for), @pages how many were looked at,
     @cost_ns what it cost the accelerator, @round_trip_ns what it cost us.
+    @begin_ns is when it began by the host's CLOCK_MONOTONIC; @generation
+    changes when the guest's state is loaded.
     """
 
     young: set
@@ -36,6 +38,8 @@ class Harvest:
     cost_ns: int
     round_trip_ns: int
     flush_pending: bool
+    begin_ns: int
+    generation: int
 
 
 def ram_ranges(slots, space="memory"):
@@ -147,7 +151,8 @@ class Harvester:
         return Harvest(young,
                        sum(end - start for start, end in self.ranges) // PAGE,
                        answer["end-ns"] - answer["begin-ns"], round_trip,
-                       answer["flush-pending"])
+                       answer["flush-pending"], answer["begin-ns"],
+                       answer["generation"])
 
     def clear(self, dirty=False):
         """
