@@ -9,7 +9,6 @@
 #include "qemu/units.h"
 #include "qapi/error.h"
 #include "qobject/qjson.h"
-#include "qobject/qstring.h"
 #include "board.h"
 #include "check.h"
 #include "guest.h"
@@ -111,15 +110,20 @@ static void wait_running(QTestState *qts)
     }
 }
 
+/* @command is "migrate" or "migrate-incoming" */
+static void migrate(AgeGuest *g, const char *command, const char *uri)
+{
+    qtest_qmp_assert_success(
+        g->qts, "{ 'execute': %s, 'arguments': { 'uri': %s } }", command, uri);
+}
+
 static void begin_migration(AgeGuest *from, AgeGuest *to)
 {
     g_autofree char *uri = g_strdup_printf("unix:%s/age-migrate-%d",
                                            g_get_tmp_dir(), getpid());
 
-    qtest_qmp_assert_success(to->qts, "{ 'execute': 'migrate-incoming',"
-                             " 'arguments': { 'uri': %s } }", uri);
-    qtest_qmp_assert_success(from->qts, "{ 'execute': 'migrate',"
-                             " 'arguments': { 'uri': %s } }", uri);
+    migrate(to, "migrate-incoming", uri);
+    migrate(from, "migrate", uri);
 }
 
 static void end_migration(AgeGuest *from, AgeGuest *to)
@@ -216,7 +220,7 @@ static void test_way(const void *opaque)
  * Other ways to send memory, while all of it is made old, out of band, on both
  * sides: what is young or old has nothing to do with what is sent.
  *
- * @capabilities: of both QEMUs, a JSON list of names
+ * @capabilities: of both QEMUs, a JSON list as migrate-set-capabilities has it
  * @file: through a file, which arrives after the source is done
  */
 typedef struct Stream {
@@ -225,25 +229,21 @@ typedef struct Stream {
     bool file;
 } Stream;
 
+#define MULTIFD     "{ 'capability': 'multifd', 'state': true }"
+#define MAPPED_RAM  "{ 'capability': 'mapped-ram', 'state': true }"
+
 static const Stream streams[] = {
     { "precopy", "[]" },
-    { "multifd", "[ 'multifd' ]" },
-    { "mapped-ram", "[ 'mapped-ram' ]", true },
-    { "multifd-mapped-ram", "[ 'mapped-ram', 'multifd' ]", true },
+    { "multifd", "[" MULTIFD "]" },
+    { "mapped-ram", "[" MAPPED_RAM "]", true },
+    { "multifd-mapped-ram", "[" MAPPED_RAM "," MULTIFD "]", true },
 };
 
 static void set_capabilities(QTestState *qts, const char *list)
 {
-    g_autoptr(QList) names = qobject_to(QList, qobject_from_json(list,
-                                                              &error_abort));
-    const QListEntry *entry;
-
-    QLIST_FOREACH_ENTRY(names, entry) {
-        qtest_qmp_assert_success(
-            qts, "{ 'execute': 'migrate-set-capabilities', 'arguments': {"
-            " 'capabilities': [ { 'capability': %s, 'state': true } ] } }",
-            qstring_get_str(qobject_to(QString, entry->value)));
-    }
+    qtest_qmp_assert_success(
+        qts, "{ 'execute': 'migrate-set-capabilities', 'arguments': {"
+        " 'capabilities': %p } }", qobject_from_json(list, &error_abort));
 }
 
 static void migrate_by_file(AgeGuest *from, AgeGuest *to)
@@ -252,11 +252,9 @@ static void migrate_by_file(AgeGuest *from, AgeGuest *to)
                                             g_get_tmp_dir(), getpid());
     g_autofree char *uri = g_strdup_printf("file:%s", path);
 
-    qtest_qmp_assert_success(from->qts, "{ 'execute': 'migrate',"
-                             " 'arguments': { 'uri': %s } }", uri);
+    migrate(from, "migrate", uri);
     wait_status(from->qts, "completed");
-    qtest_qmp_assert_success(to->qts, "{ 'execute': 'migrate-incoming',"
-                             " 'arguments': { 'uri': %s } }", uri);
+    migrate(to, "migrate-incoming", uri);
     end_migration(from, to);
     unlink(path);
 }
