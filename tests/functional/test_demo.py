@@ -37,7 +37,8 @@ def start_demo(folder, *options):
                PYTHONPATH=f"{folder}:{TOP / 'scripts'}")
     return subprocess.Popen(
         [sys.executable, "-m", "agelib.demo", "--arch", ARGS.arch, "--records",
-         folder, *options], env=env, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+         folder, *options], env=env, text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT)
 
 
 def children(pid):
@@ -114,6 +115,16 @@ class Demo(unittest.TestCase):
         self.assertEqual(demo.returncode, 1)
         self.assertEqual(output, "demo: the library numpy is missing; this "
                          "installs it: apt install python3-numpy\n")
+
+    def test_bad_folder(self):
+        """It is told before anything is built or booted."""
+        with tempfile.TemporaryDirectory(prefix="age-") as folder:
+            demo = start_demo(folder, "--only-parse", "--records",
+                              f"{folder}/none")
+            output = demo.communicate(timeout=PATIENCE)[0]
+        self.assertEqual(demo.returncode, 2)
+        self.assertIn(f"argument --records: {folder}/none is no folder\n",
+                      output)
 
     def test_interrupted(self):
         """Ctrl-C ends the emulator as well."""

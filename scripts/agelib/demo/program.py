@@ -63,6 +63,16 @@ from ..qemu_age.program import missing
 from .result import print_summary
 
 
+def folder(text):
+    """A folder for records: better told now than when the guest has booted."""
+    path = Path(text)
+    if not path.is_dir():
+        raise argparse.ArgumentTypeError(f"{text} is no folder")
+    if not os.access(path, os.W_OK | os.X_OK):
+        raise argparse.ArgumentTypeError(f"{text} can't be written to")
+    return path
+
+
 def parse_args(argv):
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -84,7 +94,7 @@ def parse_args(argv):
                         help="whether a harvest asks the vCPUs to flush "
                              "their TLBs (default: request); without, what "
                              "a TLB holds on to looks old, as on hardware")
-    parser.add_argument("--records", type=Path, metavar="FOLDER",
+    parser.add_argument("--records", type=folder, metavar="FOLDER",
                         default=build_dir(),
                         help="where to keep the harvests, as a record for "
                              "scripts/qemu-age of each guest: demo-ARCH.age "
