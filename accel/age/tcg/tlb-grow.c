@@ -55,6 +55,7 @@ void age_tlb_look(CPUState *cpu, int mmu_idx)
 {
     AccelCPUState *vcpu = cpu->accel;
 
+    QEMU_BUILD_BUG_ON(NB_MMU_MODES > 8 * sizeof(vcpu->grow));
     assert(qemu_cpu_is_self(cpu));
     vcpu->look_at[mmu_idx] = vcpu->fills[mmu_idx] +
                              FILLS * tlb_entries(cpu, mmu_idx);
