@@ -49,7 +49,8 @@ def add_arguments(parser):
 
 def header(args, source, from_start):
     """What the record begins with."""
-    return Header(args.name or source.title, args.interval, args.flush, args.dirty, from_start,
+    return Header(args.name or source.title, args.interval, args.flush,
+                  args.dirty, from_start,
                   source.info["version"], source.info.get("format", ""))
 
 
