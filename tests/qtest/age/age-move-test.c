@@ -251,7 +251,6 @@ static void check_tally(const Stress *s, const AgeTally *t)
 
 static void begin_harvests(Stress *s)
 {
-    s->h = age_harvester_new();
     age_harvester_start(s->h, s->start, s->end, NULL);
 }
 
@@ -261,7 +260,6 @@ static void end_harvests(Stress *s)
     age_harvester_wait(s->h, s->h->passes + 2);
     age_harvester_stop(s->h);
     check_tally(s, &s->h->tally);
-    age_harvester_free(s->h);
 }
 
 /* Where DIMMs come to, and where nothing of the guest's is on Arm */
@@ -303,7 +301,7 @@ static Stress *start(const char *accel)
     };
     Stress *s = g_new0(Stress, 1);
 
-    age_harvester_free(h);
+    s->h = h;
     if (g_str_equal(accel, ONE_THREAD)) {
         /* QEMU waits for a thread to end which others still need. */
         s->plugs = MAX_PLUGS;
@@ -365,6 +363,7 @@ static void test_stress(const void *accel)
     remove_all(s);
     g_assert_cmpuint(count_tables(s), ==, tables);
     age_guest_quit(s->g);
+    age_harvester_free(s->h);
     g_free(s);
 }
 

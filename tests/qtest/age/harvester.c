@@ -132,8 +132,11 @@ static void handshake(int fd)
 void age_harvester_start(AgeHarvester *h, uint64_t start, uint64_t end,
                          const char *options)
 {
+    age_tally_clear(&h->tally);
     age_tally_init(&h->tally, start, end);
     h->options = options;
+    h->passes = 0;
+    h->stop = false;
     h->fd = unix_connect(h->path, &error_abort);
     handshake(h->fd);
     h->thread = g_thread_new("harvester", harvester_thread, h);

@@ -60,7 +60,8 @@ char *age_harvester_args(const AgeHarvester *h);
 
 /*
  * Make all of [@start, @end) old, out of band, until it is stopped.  @options
- * are as for age_harvest(), and live as long as the harvester.
+ * are as for age_harvest(), and live as long as the harvester.  One that was
+ * stopped can be started again, with a tally of its own.
  */
 void age_harvester_start(AgeHarvester *h, uint64_t start, uint64_t end,
                          const char *options);
