@@ -17,7 +17,7 @@ from pathlib import Path
 import common
 
 from agelib.guest.workload import images_present
-from agelib.qemu.emulator import TOP
+from agelib.qemu.emulator import TOP, build_dir
 from agelib.qemu.patience import PATIENCE
 from agelib.qemu_age import runs
 from agelib.qemu_age.recordfile import Reader
@@ -101,6 +101,34 @@ class Demo(unittest.TestCase):
         self.assertGreaterEqual(result["touched"], guest["workload"]["hot"])
         self.assertEqual(result["shapes"]["hot"]["seen-in"], 1)
         self.assertEqual(result["shapes"]["cold"]["touched"], 0)
+
+    def test_own_images(self):
+        """An initrd that has no program of ours yet, and a kernel's options."""
+        with tempfile.TemporaryDirectory(prefix="age-") as folder:
+            own = Path(folder) / "own"
+            own.mkdir()
+            # The first archive of ours is that of Debian, as it was packed.
+            subprocess.run(
+                "zcat 2>/dev/null | (cd own && cpio --quiet -id)",
+                stdin=(build_dir() / "guest" / ARGS.arch / "initrd").open("rb"),
+                shell=True, cwd=folder, check=False)
+            self.assertFalse((own / "age-init").exists())
+            initrd = Path(folder) / "initrd"
+            subprocess.run(f"find . | cpio --quiet -o -H newc > {initrd}",
+                           shell=True, cwd=own, check=True)
+            demo = start_demo(folder, "--seconds", "1", "--initrd", initrd,
+                              "--kernel", build_dir() / "guest" / ARGS.arch /
+                              "vmlinuz", "--append", "quiet")
+            output = demo.communicate(timeout=PATIENCE)[0]
+        self.assertEqual(demo.returncode, 0, output)
+
+    def test_bad_images(self):
+        """They are told before anything is built or booted, as well."""
+        for option in "--kernel", "--initrd":
+            demo = start_demo("/", "--only-parse", option, "/none")
+            output = demo.communicate(timeout=PATIENCE)[0]
+            self.assertEqual(demo.returncode, 2)
+            self.assertIn("/none is no file that can be read\n", output)
 
     def test_no_library(self):
         """The set-up installs numpy; the command line is read before it."""

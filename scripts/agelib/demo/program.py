@@ -73,6 +73,30 @@ def folder(text):
     return path
 
 
+def image(text):
+    """A kernel or an initrd of the user's own."""
+    path = Path(text)
+    if not path.is_file() or not os.access(path, os.R_OK):
+        raise argparse.ArgumentTypeError(f"{text} is no file that can be read")
+    return path.resolve()
+
+
+def add_guest_options(parser):
+    """What is not Debian's in a guest."""
+    group = parser.add_argument_group(
+        "a kernel of your own",
+        "It needs a serial console, an initial file system, and "
+        "CONFIG_PROC_PAGE_MONITOR, all of them built in. Give --arch as well.")
+    group.add_argument("--kernel", type=image, metavar="FILE",
+                       help="boot it: bzImage or vmlinuz on x86-64, Image or "
+                            "Image.gz on arm64 (default: Debian's)")
+    group.add_argument("--initrd", type=image, metavar="FILE",
+                       help="put the demo's program into this one, which has "
+                            "a shell as /bin/sh (default: Debian's)")
+    group.add_argument("--append", default="", metavar="OPTIONS",
+                       help="more options for the kernel")
+
+
 def parse_args(argv):
     """The command line."""
     parser = argparse.ArgumentParser(
@@ -104,13 +128,17 @@ def parse_args(argv):
     parser.add_argument("--json", metavar="FILE",
                         help="write everything to FILE; - is the standard "
                              "output, and the rest goes to the other one")
+    add_guest_options(parser)
     add_version(parser)
     args = parser.parse_args(argv)
+    if (args.kernel or args.initrd) and len(set(args.arch or ())) != 1:
+        parser.error("--kernel and --initrd are for one architecture: give "
+                     "--arch")
     args.arch = args.arch or ["x86_64", "aarch64"]
     if args.seconds < 1:
         parser.error("--seconds: at least 1")
     if args.memory < 256:
-        parser.error("--memory: at least 256, or Debian does not boot")
+        parser.error("--memory: at least 256, or Linux does not boot")
     if not 1 <= args.cpus <= 8:
         parser.error("--cpus: 1 to 8")
     return args

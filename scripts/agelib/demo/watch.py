@@ -6,7 +6,8 @@ One guest of the demo: what it is told, and the line of each harvest.
 import time
 from collections import Counter
 
-from ..guest.workload import GUESTS, TITLES, Guest, WorkloadError
+from ..guest.workload import (GUESTS, TITLES, Guest, WorkloadError,
+                              own_initrd)
 from ..qemu.emulator import EmulatorError
 from ..qemu.harvest import PAGE, HarvestError, Harvester
 from ..qemu.qmp import QMPError
@@ -72,8 +73,7 @@ class Watch:
         """Everything; the report tells how it went."""
         self._heading()
         try:
-            with Guest(self.arch, self.args.accel, smp=self.args.cpus,
-                       memory=self.args.memory) as guest:
+            with self._make_guest() as guest:
                 self._boot(guest)
                 harvester = Harvester(guest.qmp, flush=self.args.flush)
                 self._open_record(harvester)
@@ -89,6 +89,12 @@ class Watch:
                 self.record.close()
         return self.report
 
+    def _make_guest(self):
+        args = self.args
+        initrd = args.initrd and own_initrd(self.arch, args.initrd)
+        return Guest(self.arch, args.accel, smp=args.cpus, memory=args.memory,
+                     kernel=args.kernel, initrd=initrd, append=args.append)
+
     def _heading(self):
         args, term = self.args, self.term
         title = term.style(TITLES[self.arch], "bold")
@@ -102,7 +108,7 @@ class Watch:
 
         def idle():
             self.term.status(
-                f"  booting Debian … {time.monotonic() - begin:.0f} s")
+                f"  booting Linux … {time.monotonic() - begin:.0f} s")
 
         idle()
         guest.boot(idle=idle)

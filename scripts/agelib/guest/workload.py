@@ -8,13 +8,14 @@ The program in the guest: its commands, and the account it keeps.
 import array
 import binascii
 import re
+import subprocess
 import sys
 import tempfile
 import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..qemu.emulator import EmulatorError, Emulator, build_dir
+from ..qemu.emulator import TOP, EmulatorError, Emulator, build_dir
 from ..qemu.patience import PATIENCE
 
 PAGE = 4096
@@ -48,7 +49,8 @@ class WorkloadError(Exception):
 
 
 def linux_options(arch, machine=None, cpu=None, smp=2, memory=512,
-                  append="", program="workload", devices=(), kernel=None):
+                  append="", program="workload", devices=(), kernel=None,
+                  initrd=None):
     """
     The emulator's options for a guest with a program of ours in it.
 
@@ -58,10 +60,11 @@ def linux_options(arch, machine=None, cpu=None, smp=2, memory=512,
     usual_machine, usual_cpu, console = GUESTS[arch]
     images = build_dir() / "guest" / arch
     kernel = kernel or images / "vmlinuz"
+    initrd = initrd or images / "initrd"
     options = [
         "-machine", machine or usual_machine, "-cpu", cpu or usual_cpu,
         "-smp", smp, "-m", f"{memory}M",
-        "-kernel", kernel, "-initrd", images / "initrd",
+        "-kernel", kernel, "-initrd", initrd,
         # At level 0 the kernel would not even say that it panics.
         "-append", f"console={console} quiet loglevel=1 panic=-1 "
                    f"mitigations=off {KERNEL_OPTIONS[arch]} rdinit=/age-init "
@@ -75,6 +78,18 @@ def images_present(arch):
     """Whether the kernel and the initrd have been built."""
     images = build_dir() / "guest" / arch
     return all((images / name).exists() for name in ("vmlinuz", "initrd"))
+
+
+def own_initrd(arch, path):
+    """Puts our programs behind an initrd of the user's; returns the result."""
+    folder = build_dir() / "own-guest"
+    done = subprocess.run(
+        [TOP / "scripts/build-guest", "--initrd", path, "--output", folder,
+         arch], stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+        check=False)
+    if done.returncode:
+        raise WorkloadError(done.stderr.strip() or "build-guest failed")
+    return folder / arch / "initrd"
 
 
 def other_kernel(name):
