@@ -20,8 +20,8 @@ _qemu_age_options() {
         echo --to --output --fold --bins --idle --offset --dirty --time
         echo --address --memory --node
         ;;
-    exporter) echo --listen --interval --dirty --flush ;;
-    top) echo --for --guest --interval --dirty --flush ;;
+    exporter) echo --listen --interval --dirty --flush --history ;;
+    top) echo --for --guest --interval --dirty --flush --history ;;
     tables) echo --leaves --tables --summary ;;
     *) echo --version ;;
     esac

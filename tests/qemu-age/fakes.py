@@ -9,6 +9,7 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from pathlib import Path
 
 sys.dont_write_bytecode = True
@@ -18,7 +19,19 @@ sys.path[:0] = [str(TOP / "scripts"), str(TOP / "tests/functional")]
 from agelib.qemu_age import runs
 
 PAGE = 4096
+PATIENCE_S = 60
 GREETING = {"QMP": {"version": {}, "capabilities": ["oob"]}}
+
+
+def until(found, what):
+    """Waits until a function returns something true."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        value = found()
+        if value:
+            return value
+        time.sleep(0.05)
+    raise AssertionError(f"not within {PATIENCE_S} s: {what}")
 
 
 def slot(gpa, size, block="ram", space="memory", **more):
@@ -62,9 +75,14 @@ class FakeGuest:
         self.counters = {"harvested": 0, "cleared": 0}
         self.max_runs = 3500
         self.requests = []
+        self.lock = threading.Lock()
 
     def answer(self, request):
-        """The answer to one request."""
+        """The answer to one request; they come from several clients."""
+        with self.lock:
+            return self._answer(request)
+
+    def _answer(self, request):
         name = request.get("exec-oob") or request["execute"]
         arguments = request.get("arguments", {})
         self.requests.append((name, arguments))

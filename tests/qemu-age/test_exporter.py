@@ -20,7 +20,7 @@ import urllib.parse
 import urllib.request
 from pathlib import Path
 
-from fakes import PAGE, TOP, FakeGuest, FakeSocket, slot
+from fakes import PAGE, PATIENCE_S, TOP, FakeGuest, FakeSocket, slot, until
 
 import common
 
@@ -29,22 +29,10 @@ from agelib.qemu_age.fleet import Fleet
 from agelib.qemu_age.live import Guest
 from agelib.qemu_age.source import QMPSource
 
-PATIENCE_S = 60
 SLOTS = [slot(0, 100 * PAGE, backend="m0", node=0),
          slot(1 << 30, 50 * PAGE, backend="m1", node=1)]
 FAR = (1 << 30) // PAGE
 NEEDED = "prometheus is not installed: apt install prometheus"
-
-
-def until(found, what):
-    """Waits until a function returns something true."""
-    end = time.monotonic() + PATIENCE_S
-    while time.monotonic() < end:
-        value = found()
-        if value:
-            return value
-        time.sleep(0.05)
-    raise AssertionError(f"not within {PATIENCE_S} s: {what}")
 
 
 def guest_named(name):

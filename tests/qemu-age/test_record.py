@@ -180,6 +180,15 @@ class Loop(unittest.TestCase):
         calls = self.play(harvest(lost=runs.from_frames({1})), duration=1)
         self.assertIn(("lost", 0), calls)
 
+    def test_history(self):
+        """Another history than the one that was read."""
+        said, found = [], harvest()
+        found.replaced = True
+        calls = self.play(harvest(), found, found, duration=4, said=said)
+        self.assertEqual(calls[2:6], [("history", 1), ("harvest", 1),
+                                      ("history", 2), ("harvest", 2)])
+        self.assertEqual(len(said), 1)
+
     def test_layout(self):
         """Memory that changes is told before the harvest that has it."""
         source = Script([])
@@ -194,12 +203,13 @@ class Loop(unittest.TestCase):
                                      ("layout", 512), ("harvest", 1)])
 
     def test_stranger(self):
+        """It is looked for every ten seconds; the user is told once."""
         source = Script([harvest()] * 12)
         source.taken = 5
         said = []
         calls = self.play(source=source, duration=22, said=said)
         self.assertEqual([call for call in calls if call[0] == "stranger"],
-                         [("stranger", 0, 5), ("stranger", 10, 5)])
+                         [("stranger", tick, 5) for tick in (0, 5, 10)])
         self.assertEqual(len(said), 1)
 
 

@@ -10,6 +10,7 @@
 - ``ages``: how long each has been idle, and what follows from it;
 - ``threshold``: when to call memory cold;
 - ``recordfile``: the file that a record is in;
+- ``trouble``: what people are told of harvests, once each;
 - ``recorder``: the loop that harvests at a pace;
 - ``launch``: a QEMU of one's own;
 - ``errors``: what is told in one line;

@@ -4,8 +4,8 @@ Offer the figures of guests to Prometheus, at http://ADDR:PORT/metrics.
 
 Guests are harvested at the interval, however often they are asked for.  They
 may come and go: a socket is tried again and again, and a folder is watched for
-sockets.  Each needs a -qmp of its own that nobody else uses, and nobody else
-may take its accessed bits.
+sockets.  Each needs a -qmp of its own that nobody else uses.  Without --history
+nobody else may take its accessed bits either: it is told if somebody does.
 
 docs/system/age-export.rst has the metrics, and queries to begin with.
 """
@@ -23,7 +23,7 @@ from . import metrics
 from .errors import UserError, say
 from .fleet import Fleet
 from .live import Guest
-from .options import add_harvest_options, add_sockets
+from .options import add_harvest_options, add_sockets, source_maker
 from .recorder import Stop
 
 # How often it is looked who has come, in seconds
@@ -99,7 +99,8 @@ def run(args):
     """Carries it out."""
     def make(path):
         return Guest(path, args.interval, lambda part: part.node,
-                     metrics.view, args.dirty, flush=args.flush)
+                     metrics.view, args.dirty, flush=args.flush,
+                     make_source=source_maker(args))
 
     fleet = Fleet(args.socket, make, say)
     server = serve(args.listen, metrics.Collector(fleet, args.dirty))

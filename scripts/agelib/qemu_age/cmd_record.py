@@ -11,12 +11,11 @@ Ctrl-C ends a record.  Whatever else does, all but the last line can be read.
 """
 
 from .errors import UserError, say
-from .history_source import HistorySource
 from .launch import Launched
-from .options import add_harvest_options
+from .options import add_harvest_options, source_maker
 from .recorder import Recorder, Stop
 from .recordfile import Header, Writer
-from .source import QMPSource
+from .source import connect
 from .units import parse_positive_time, size_text, time_text
 
 
@@ -34,10 +33,6 @@ def add_arguments(parser):
                         "ask vCPUs to flush their TLBs, so that pages in use "
                         "all the time stay young (request, the default), or "
                         "leave the guest alone (none)")
-    parser.add_argument("--history", action="store_true",
-                        help="read the history that QEMU keeps (age-history), "
-                             "which takes nothing from other clients; it is "
-                             "made if there is none, and has its own --flush")
     parser.add_argument("--name", help="what to call the guest (default: what "
                                        "its -name says, or the socket's or "
                                        "the command's name)")
@@ -79,13 +74,6 @@ def record_command(args, command):
     return max(status, 0) if ended else 0
 
 
-def open_source(args):
-    """The guest behind a socket, in the way that was asked for."""
-    if args.history:
-        return HistorySource.open_history(args.socket, args.dirty)
-    return QMPSource.open(args.socket)
-
-
 def run(args):
     """Carries it out."""
     if bool(args.socket) == bool(args.behind):
@@ -95,6 +83,6 @@ def run(args):
                           "is started has no other client")
     if args.behind:
         return record_command(args, args.behind)
-    with open_source(args) as source:
+    with source_maker(args)(connect(args.socket), args.socket) as source:
         record(args, source, False)
     return 0

@@ -13,7 +13,8 @@ COST     the time that the last harvest took
 "-" is what can't be known yet, or was not asked for.  In a terminal the keys
 up, down and Enter show one guest in depth, b goes back, q ends; in a pipe each
 guest has a line a second.  Guests may come and go, and folders are watched.
-top takes the accessed bits: nobody else should, nor use the socket.
+Nobody else may use the socket.  Without --history top takes the accessed bits,
+and nobody else should: "!" behind a guest is that somebody does.
 """
 
 import sys
@@ -23,7 +24,7 @@ from . import top_text, top_view
 from .errors import UserError, say
 from .fleet import Fleet
 from .live import Guest
-from .options import add_harvest_options, add_sockets
+from .options import add_harvest_options, add_sockets, source_maker
 from .recorder import Pace, Stop
 from .units import parse_positive_time
 
@@ -66,7 +67,8 @@ class Top:
             return top_view.view(place, interval, self.deep == path)
 
         return Guest(path, self.args.interval, top_view.key, view,
-                     self.args.dirty, self.args.flush, touches=True)
+                     self.args.dirty, self.args.flush, touches=True,
+                     make_source=source_maker(self.args))
 
     def refresh(self):
         """Looks at all guests; the rows are by name."""
@@ -147,7 +149,7 @@ def watch_terminal(top, stop, end):
     # rich may be missing, and a pipe does without.
     # pylint: disable-next=import-outside-toplevel
     from .screen import Keys, Screen
-    unicode = "utf" in (sys.stdout.encoding or "").lower()
+    unicode = "utf" in str(sys.stdout.encoding).lower()
     with Keys() as keys, Screen() as screen:
         wait = FIRST_S
         while not stop.is_set() and time.monotonic() < end:

@@ -5,9 +5,13 @@ Many guests, which come and go.
 
 import os
 import stat
+import time
 from collections import Counter
 
 from .errors import UserError
+
+# How long all guests together have to end what is under way, in seconds
+CLOSE_S = 1
 
 
 def is_socket(path):
@@ -34,7 +38,8 @@ class Fleet:
 
     A socket that was named is tried for as long as we run; one of a folder is
     forgotten when it is deleted.  @make(path) makes a guest, @say takes a line
-    for the user: each error once, until the guest is there again.
+    for the user: each error once, until the guest is there again, and what else
+    a guest has to tell.
     """
 
     def __init__(self, paths, make, say=None):
@@ -42,6 +47,7 @@ class Fleet:
         self.make = make
         self.say = say or (lambda _: None)
         self.guests = {}
+        self._leaving = []
         self._told = {}
 
     def check(self):
@@ -62,11 +68,19 @@ class Fleet:
                 self.guests[path] = self.make(path)
                 self.guests[path].start()
         for path in [path for path in self.guests if path not in wanted]:
-            self.guests.pop(path).end()
+            self._dismiss(path)
         self._tell()
+
+    def _dismiss(self, path):
+        guest = self.guests.pop(path)
+        guest.end()
+        self._leaving = [other for other in self._leaving if other.is_alive()]
+        self._leaving.append(guest)
 
     def _tell(self):
         for path, guest in self.guests.items():
+            while guest.notices:
+                self.say(guest.notices.popleft())
             error = guest.figures.error if guest.figures else None
             if error and self._told.get(path) != error:
                 self.say(error)
@@ -83,6 +97,14 @@ class Fleet:
                  else f"{item.title} ({item.path})", item) for item in found]
 
     def close(self):
-        """Lets go of all."""
-        for guest in self.guests.values():
-            guest.end()
+        """
+        Lets go of all.
+
+        A history that was made is deleted by then, unless its QEMU does not
+        answer.
+        """
+        for path in list(self.guests):
+            self._dismiss(path)
+        end = time.monotonic() + CLOSE_S
+        for guest in self._leaving:
+            guest.join(max(end - time.monotonic(), 0))

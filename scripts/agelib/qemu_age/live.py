@@ -9,6 +9,7 @@ often it is done.
 """
 
 import threading
+from collections import deque
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,8 +19,9 @@ from .ages import Ages
 from .cells import Cells
 from .errors import UserError
 from .layout import Layout
-from .recorder import STRANGER_TICKS, Pace
-from .source import QMPSource, SourceError, SourceGone
+from .recorder import Pace
+from .source import QMPSource, SourceError, SourceGone, connect
+from .trouble import Lookout, Told
 
 # How soon a guest that could not be reached is tried again, in seconds
 RETRY_S = 5
@@ -81,39 +83,46 @@ class Guest(threading.Thread):
     One guest, which is watched from start() to end().
 
     @key tells of a part of its memory which place it belongs to; @view(place,
-    interval) makes of it what others may read.  @figures is None before the
-    first harvest or the first error.
+    interval) makes of it what others may read.  @make_source(qmp, name) is how
+    it is harvested.  @figures is None before the first harvest or the first
+    error; @notices are lines for the user, each kind once for as long as the
+    guest is watched.
     """
 
     def __init__(self, path, interval, key, view, dirty=False, flush="request",
-                 touches=False):
+                 touches=False, make_source=QMPSource):
         super().__init__(daemon=True)
         self.path = str(path)
         self.interval = interval
         self.key, self.view = key, view
         self.options = (flush, dirty)
         self.touches = touches
+        self.make_source = make_source
+        self.notices = deque()
+        self._told = Told(self.path, self.notices.append)
         self.figures = None
         self.stop = threading.Event()
         self.title = self.path
         self.places, self.sums = {}, Sums()
         self._layout = self._generation = None
         self._tick = -1
+        self._lookout = Lookout(interval)
 
     def _clear(self):
         """Of a guest that has been reached just now nothing is known yet."""
         self.places, self.sums = {}, Sums()
         self._layout = self._generation = None
         self._tick = -1
+        self._lookout = Lookout(self.interval)
 
     def end(self):
-        """Lets go of the guest, soon."""
+        """Lets go of the guest, soon: join() waits until it is done."""
         self.stop.set()
 
     def run(self):
         while not self.stop.is_set():
             try:
-                with QMPSource.open(self.path) as source:
+                with self.make_source(connect(self.path), self.path) as source:
                     self.title = source.title
                     self._clear()
                     self._follow(source)
@@ -133,20 +142,28 @@ class Guest(threading.Thread):
         """One tick."""
         try:
             harvest = source.harvest(*self.options)
-            if tick % STRANGER_TICKS == 0:
-                self.sums.stolen += source.strangers()
+            if self._lookout.due(tick):
+                self._look_for_strangers(source)
         except SourceGone:
             raise
         except SourceError as e:
             self.sums.failures += 1
             self.figures = Figures(self.title, self.path, str(e))
             return
+        if harvest.replaced:
+            self._told.tell("history")
         self._take(source.layout(), harvest, tick)
         self.figures = Figures(
             self.title, self.path, None,
             {key: self.view(place, self.interval)
              for key, place in self.places.items()},
             Sums(**vars(self.sums)))
+
+    def _look_for_strangers(self, source):
+        pages = source.strangers()
+        self.sums.stolen += pages
+        if pages:
+            self._told.tell("stranger")
 
     def _take(self, layout, harvest, tick):
         """What a harvest found, and the ticks before it that had none."""

@@ -3,6 +3,10 @@
 Options that all sub-commands have that harvest.
 """
 
+import functools
+
+from .history_source import HistorySource
+from .source import QMPSource
 from .units import parse_positive_time
 
 
@@ -19,6 +23,17 @@ def add_harvest_options(parser, interval, dirty, flush):
     parser.add_argument("--dirty", action="store_true", help=dirty)
     parser.add_argument("--flush", choices=["none", "request"],
                         default="request", help=flush)
+    parser.add_argument("--history", action="store_true",
+                        help="read the history that QEMU keeps (age-history), "
+                             "which takes nothing from other clients; it is "
+                             "made if there is none, and has its own --flush")
+
+
+def source_maker(args):
+    """What makes a source of a QMP client and a name, in the way asked for."""
+    if args.history:
+        return functools.partial(HistorySource, dirty=args.dirty)
+    return QMPSource
 
 
 def add_sockets(parser):

@@ -8,9 +8,7 @@ import threading
 import time
 
 from .source import SourceError, SourceGone
-
-# How often it is looked whether somebody else makes pages old, in ticks
-STRANGER_TICKS = 10
+from .trouble import Lookout, Told
 
 # What QMP tells of a guest that matters for what its memory does
 GUEST_EVENTS = {"RESET", "STOP", "RESUME", "SUSPEND", "WAKEUP", "POWERDOWN",
@@ -83,12 +81,12 @@ class Recorder:
         self.interval = interval
         self.flush = flush
         self.dirty = dirty
-        self.say = say or (lambda _: None)
         self.tick = -1
         self.harvests = 0
         self._layout = None
         self._generation = None
-        self._told = set()
+        self._lookout = Lookout(interval)
+        self._told = Told(source.name, say or (lambda _: None))
 
     def run(self, stop, duration=None, begun=lambda: None):
         """
@@ -119,12 +117,11 @@ class Recorder:
     def _harvest(self, tick):
         """One tick; returns why there can be no other, or None."""
         if tick > self.tick + 1:
-            self._event(tick, "missed", "the harvests can't keep up: ticks "
-                        "are missing", ticks=tick - self.tick - 1)
+            self._event(tick, "missed", ticks=tick - self.tick - 1)
         self.tick = tick
         try:
             harvest = self.source.harvest(self.flush, self.dirty)
-            if tick % STRANGER_TICKS == 0:
+            if self._lookout.due(tick):
                 self._look_for_strangers(tick)
         except SourceGone as e:
             return f"gone: {e}"
@@ -132,7 +129,7 @@ class Recorder:
             if tick == 0:
                 return f"refused: {e}"
             text = str(e).removeprefix(f"{self.source.name}: ")
-            self._event(tick, "refused", f"harvest refused: {text}", why=text)
+            self._event(tick, "refused", why=text)
             return None
         self._keep(tick, harvest)
         return None
@@ -143,25 +140,24 @@ class Recorder:
             self._layout = self.source.layout()
             self.keep.layout(self._layout)
         if self._generation not in (None, harvest.generation):
-            self._event(tick, "generation", "the guest's state was loaded: "
-                        "ages begin anew")
+            self._event(tick, "generation")
         self._generation = harvest.generation
+        if harvest.replaced:
+            self._event(tick, "history")
         for name in harvest.events:
             if name in GUEST_EVENTS:
                 self.keep.event(tick, name.lower())
         if harvest.lost.size:
-            self._event(tick, "lost", "some memory can't be harvested")
+            self._event(tick, "lost")
         self.keep.harvest(tick, harvest)
         self.harvests += 1
 
     def _look_for_strangers(self, tick):
         pages = self.source.strangers()
         if pages:
-            self._event(tick, "stranger", "somebody else makes pages old as "
-                        "well: what they take is missing here", pages=pages)
+            self._event(tick, "stranger", pages=pages)
 
-    def _event(self, tick, name, text, **more):
+    def _event(self, tick, name, **more):
         self.keep.event(tick, name, **more)
-        if name not in self._told:
-            self._told.add(name)
-            self.say(f"{self.source.name}: {text}")
+        self._told.tell(name, f"harvest refused: {more['why']}"
+                        if "why" in more else None)

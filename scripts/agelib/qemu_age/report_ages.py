@@ -19,7 +19,7 @@ SUMMARY_WINDOWS = (10, 60, 600)
 COLD_S = 120
 
 # Events after which something is missing in a record
-TROUBLE = {"missed", "refused", "lost", "stranger"}
+TROUBLE = {"missed", "refused", "lost", "stranger", "history"}
 
 
 def in_ticks(replay, seconds):

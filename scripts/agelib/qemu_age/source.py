@@ -44,11 +44,12 @@ class Harvest:
 
     @begin_ns and @end_ns are the host's CLOCK_MONOTONIC; what was found had
     happened by some time between the two.  @cost_ns is what it took in the
-    accelerator, which is less if several commands were needed.  @young and, where it was asked for,
-    @dirty are runs of page frames; @lost are those that could not be looked
-    at.  @generation changes when the guest becomes another one (loadvm,
-    incoming migration).  @events are names of QMP events since the last
-    harvest.
+    accelerator, which is less if several commands were needed.  @young and,
+    where it was asked for, @dirty are runs of page frames; @lost are those that
+    could not be looked at.  @generation changes when the guest becomes another
+    one (loadvm, incoming migration).  @events are names of QMP events since the
+    last harvest.  @replaced is whether it is of another history than the last,
+    so that something may be missing.
     """
 
     begin_ns: int
@@ -60,6 +61,7 @@ class Harvest:
     flush_pending: bool = False
     events: list = field(default_factory=list)
     cost_ns: int = None
+    replaced: bool = False
 
     def __post_init__(self):
         if self.cost_ns is None:
