@@ -152,6 +152,19 @@ class FakeGuest:
         return joined
 
 
+def talk(client, guest, greeting):
+    """Greets a client and answers it until it goes."""
+    text = greeting if isinstance(greeting, str) else json.dumps(greeting)
+    client.sendall(text.encode() + b"\r\n")
+    with client.makefile("r") as lines:
+        for line in lines:
+            if not guest:
+                return
+            request = json.loads(line)
+            answer = guest.answer(request) | {"id": request["id"]}
+            client.sendall(json.dumps(answer).encode() + b"\r\n")
+
+
 class FakeSocket:
     """
     A socket in the file system with a guest behind it, one client at a time.
@@ -182,18 +195,6 @@ class FakeSocket:
             while True:
                 self.client, _ = self.listener.accept()
                 if self.greeting:
-                    self._talk()
+                    talk(self.client, self.guest, self.greeting)
         except OSError:
             pass
-
-    def _talk(self):
-        text = self.greeting if isinstance(self.greeting, str) \
-            else json.dumps(self.greeting)
-        self.client.sendall(text.encode() + b"\r\n")
-        with self.client.makefile("r") as lines:
-            for line in lines:
-                if not self.guest:
-                    return
-                request = json.loads(line)
-                answer = self.guest.answer(request) | {"id": request["id"]}
-                self.client.sendall(json.dumps(answer).encode() + b"\r\n")

@@ -6,8 +6,6 @@ qemu-age record, on guests that are made up, and its command line.
 
 import functools
 import os
-import random
-import signal
 import subprocess
 import sys
 import tempfile
@@ -264,29 +262,6 @@ class Files(unittest.TestCase):
         _, err = done.communicate(timeout=PATIENCE)
         self.assertEqual((done.returncode, err.count("\n")), (1, 1), err)
         self.assertIn("age-test-clear-young: not today", err)
-
-    def test_interrupt(self):
-        """Ctrl-C at any moment leaves a record, or none at all."""
-        rng = random.Random(12)
-        complete = 0
-        for turn in range(12):
-            self.path.unlink(missing_ok=True)
-            done = self.start("--interval", "10ms")
-            # While it starts, or soon after it began
-            if turn % 2:
-                self.wait_for_bytes(1)
-            time.sleep(rng.uniform(0, 0.05 if turn % 2 else 0.5))
-            done.send_signal(signal.SIGINT)
-            done.communicate(timeout=PATIENCE)
-            if self.path.exists():
-                record = Reader(self.path)
-                kinds = [entry.kind for entry in record]
-                self.assertIsNone(record.broken)
-                if record.ended:
-                    self.assertEqual((kinds[-1], record.ended),
-                                     ("end", "asked"))
-                    complete += 1
-        self.assertGreater(complete, 0)
 
     def test_killed(self):
         """Not even SIGKILL takes what was written."""

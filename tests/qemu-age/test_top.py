@@ -4,34 +4,23 @@
 qemu-age top: its figures, and what a terminal of 80x24 gets to see.
 """
 
-import fcntl
-import os
-import pty
-import re
-import select
-import signal
 import socket
-import struct
 import subprocess
-import sys
-import termios
-import time
 import unittest
 
-from fakes import PAGE, TOP, FakeGuest, FakeSocket, slot
+from fakes import PAGE, PATIENCE_S, TOP, FakeGuest, FakeSocket, slot
 
 import common
+from pseudoterminal import PseudoTerminal
 
 from agelib.qemu_age import top_text, top_view
 from agelib.qemu_age.live import Guest
 from agelib.qemu_age.source import QMPSource
 
-PATIENCE_S = 60
-COMMAND = [sys.executable, str(TOP / "scripts/qemu-age"), "top"]
+COMMAND = [TOP / "scripts/qemu-age", "top"]
 FAR = (1 << 30) // PAGE
 SLOTS = [slot(0, 1000 * PAGE, backend="m0", node=0),
          slot(1 << 30, 500 * PAGE, backend="m1", node=1)]
-ESCAPE = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]|[()][A-Z0-9]|[=>])")
 
 
 class Steps(unittest.TestCase):
@@ -148,15 +137,6 @@ class Terminal(unittest.TestCase):
 
     def setUp(self):
         self.servers = []
-        self.text = ""
-        self.pid = self.fd = self.before = None
-
-    def tearDown(self):
-        if self.pid:
-            os.kill(self.pid, signal.SIGKILL)
-            os.waitpid(self.pid, 0)
-        if self.fd is not None:
-            os.close(self.fd)
 
     def guests(self, *names):
         """Sockets with guests of these names behind them."""
@@ -170,112 +150,56 @@ class Terminal(unittest.TestCase):
 
     def start(self, *words):
         """Starts it in a terminal of 80x24."""
-        self.pid, self.fd = pty.fork()
-        if self.pid == 0:
-            time.sleep(0.2)
-            os.execve(COMMAND[0], [*COMMAND, *words], os.environ | {
-                "TERM": "xterm-256color", "LC_ALL": "C.UTF-8"})
-        fcntl.ioctl(self.fd, termios.TIOCSWINSZ,
-                    struct.pack("HHHH", 24, 80, 0, 0))
-        self.before = termios.tcgetattr(self.fd)
-
-    def read(self, seconds=0.2):
-        """What comes within that time; False at the end."""
-        if select.select([self.fd], [], [], seconds)[0]:
-            try:
-                data = os.read(self.fd, 1 << 16)
-            except OSError:
-                return False
-            self.text += data.decode()
-            return bool(data)
-        return True
-
-    def frame(self):
-        """The lines that were last drawn as a whole."""
-        frames = self.text.split("\x1b[H")
-        return [ESCAPE.sub("", line).rstrip() for line
-                in frames[-2 if len(frames) > 2 else -1].split("\n")]
-
-    def until(self, words):
-        """Waits for a frame that has these words; returns its lines."""
-        end = time.monotonic() + PATIENCE_S
-        while time.monotonic() < end:
-            lines = self.frame()
-            if words in "\n".join(lines):
-                self.assertLessEqual(len(lines), 24)
-                self.assertLessEqual(max(map(len, lines)), 80)
-                return lines
-            if not self.read():
-                break
-        raise AssertionError(f"{words!r} was never shown: {self.text[-3000:]}")
-
-    def press(self, keys):
-        """Somebody presses keys."""
-        os.write(self.fd, keys.encode())
-
-    def end(self):
-        """Waits for its end; returns the exit status."""
-        end = time.monotonic() + PATIENCE_S
-        while self.read() and time.monotonic() < end:
-            pass
-        _, status = os.waitpid(self.pid, 0)
-        self.pid = None
-        return os.waitstatus_to_exitcode(status)
-
-    def check_restored(self):
-        """The terminal is as it was."""
-        self.assertEqual(termios.tcgetattr(self.fd), self.before)
-        for pair in ("\x1b[?1049h", "\x1b[?1049l"), \
-                ("\x1b[?25l", "\x1b[?25h"):
-            self.assertLess(self.text.rindex(pair[0]),
-                            self.text.rindex(pair[1]), pair)
+        found = PseudoTerminal([*COMMAND, *words])
+        self.addCleanup(found.close)
+        return found
 
     def test_list_and_depth(self):
         """All guests, one in depth by a key, and back."""
-        self.start(*self.guests("alpha", "beta"))
-        lines = self.until("2 of 2 guests")
+        terminal = self.start(*self.guests("alpha", "beta"))
+        lines = terminal.until("2 of 2 guests")
         self.assertRegex(lines[1], "^GUEST +MEM +YOUNG +10s")
         self.assertRegex("\n".join(lines), "alpha +5.9M +")
         # Both at once, as from somebody who is quick
-        self.press("\x1b[B\r")
-        lines = self.until("never")
+        terminal.press("\x1b[B\r")
+        lines = terminal.until("never")
         self.assertRegex("\n".join(lines), "beta +5.9M +")
         self.assertIn("m1, node 1: 2.0 MiB", "\n".join(lines))
-        self.press("b")
-        self.until("2 of 2 guests")
-        self.press("q")
-        self.assertEqual(self.end(), 0)
-        self.check_restored()
+        terminal.press("b")
+        terminal.until("2 of 2 guests")
+        terminal.press("q")
+        self.assertEqual(terminal.end(), 0)
+        terminal.check_restored()
 
     def test_ctrl_c(self):
         """The terminal is given back."""
-        self.start("--guest", "alpha", *self.guests("alpha"))
-        self.until("never")
-        self.assertNotEqual(termios.tcgetattr(self.fd), self.before)
-        self.press("\x03")
-        self.assertEqual(self.end(), 0)
-        self.check_restored()
+        terminal = self.start("--guest", "alpha", *self.guests("alpha"))
+        terminal.until("never")
+        self.assertTrue(terminal.taken())
+        terminal.press("\x03")
+        self.assertEqual(terminal.end(), 0)
+        terminal.check_restored()
 
     def test_many(self):
         """More guests than lines."""
-        self.start(*self.guests(*(f"guest{number:02}"
+        terminal = self.start(*self.guests(*(f"guest{number:02}"
                                   for number in range(30))))
-        lines = self.until("30 of 30 guests")
+        lines = terminal.until("30 of 30 guests")
         self.assertEqual(sum("guest" in line for line in lines), 22)
         self.assertIn("9 more", lines[-1])
-        self.press("\x03")
-        self.end()
+        terminal.press("\x03")
+        terminal.end()
 
     def test_gone(self):
         """A guest that ends is said to have; the others go on."""
-        self.start(*self.guests("alpha", "beta"))
-        self.until("2 of 2 guests")
+        terminal = self.start(*self.guests("alpha", "beta"))
+        terminal.until("2 of 2 guests")
         self.servers[1].client.shutdown(socket.SHUT_RDWR)
         self.servers[1].close()
-        lines = self.until("1 of 2 guests")
+        lines = terminal.until("1 of 2 guests")
         self.assertRegex("\n".join(lines), "beta +.*/qmp: ")
-        self.press("q")
-        self.assertEqual(self.end(), 0)
+        terminal.press("q")
+        self.assertEqual(terminal.end(), 0)
 
 
 class Pipe(unittest.TestCase):

@@ -11,6 +11,7 @@
 - ``threshold``: when to call memory cold;
 - ``recordfile``: the file that a record is in;
 - ``trouble``: what people are told of harvests, once each;
+- ``stop``: Ctrl-C, and what it may interrupt;
 - ``recorder``: the loop that harvests at a pace;
 - ``launch``: a QEMU of one's own;
 - ``errors``: what is told in one line;

@@ -13,6 +13,7 @@ docs/system/age-export.rst has the metrics, and queries to begin with.
 import argparse
 import socket
 import socketserver
+import sys
 from threading import Thread
 from wsgiref.simple_server import (
     WSGIRequestHandler, WSGIServer, make_server)
@@ -24,7 +25,7 @@ from .errors import UserError, say
 from .fleet import Fleet
 from .live import Guest
 from .options import add_harvest_options, add_sockets, source_maker
-from .recorder import Stop
+from .stop import Stop
 
 # How often it is looked who has come, in seconds
 REFRESH_S = 1
@@ -55,6 +56,11 @@ class Server(socketserver.ThreadingMixIn, WSGIServer):
     """Serves each client in a thread, so that a slow one holds up nobody."""
 
     daemon_threads = True
+
+    def handle_error(self, request, client_address):
+        # A client that goes away, or says nothing, is no trouble of ours.
+        if not isinstance(sys.exc_info()[1], OSError):
+            super().handle_error(request, client_address)
 
     def server_bind(self):
         # The name of the host is of no use here, and asking for it may hang.
@@ -107,9 +113,11 @@ def run(args):
     host = f"[{args.listen[0]}]" if ":" in args.listen[0] else args.listen[0]
     say(f"listening: http://{host}:{server.server_port}/metrics")
     with Stop() as stop:
-        while not stop.is_set():
-            fleet.refresh()
-            stop.wait(REFRESH_S)
-    fleet.close()
-    server.shutdown()
+        try:
+            while not stop.is_set():
+                fleet.refresh()
+                stop.wait(REFRESH_S)
+        finally:
+            fleet.close()
+        server.shutdown()
     return 0

@@ -13,9 +13,10 @@ Ctrl-C ends a record.  Whatever else does, all but the last line can be read.
 from .errors import UserError, say
 from .launch import Launched
 from .options import add_harvest_options, source_maker
-from .recorder import Recorder, Stop
+from .recorder import Recorder
 from .recordfile import Header, Writer
 from .source import connect
+from .stop import Stop
 from .units import parse_positive_time, size_text, time_text
 
 
@@ -49,10 +50,9 @@ def header(args, source, from_start):
                   source.info["version"], source.info.get("format", ""))
 
 
-def record(args, source, from_start, begun=lambda: None):
+def record(args, source, stop, from_start, begun=lambda: None):
     """Records a source to the end; returns why it ended."""
-    with Stop() as stop, \
-            Writer(args.output, header(args, source, from_start)) as writer:
+    with Writer(args.output, header(args, source, from_start)) as writer:
         recorder = Recorder(source, writer, args.interval, args.flush,
                             args.dirty, say)
         why = recorder.run(stop, args.duration, begun)
@@ -65,10 +65,19 @@ def record(args, source, from_start, begun=lambda: None):
     return why
 
 
-def record_command(args, command):
+def record_socket(args, stop):
+    """Records the guest behind a socket."""
+    with stop.at_once():
+        qmp = connect(args.socket)
+    with source_maker(args)(qmp, args.socket) as source:
+        record(args, source, stop, False)
+    return 0
+
+
+def record_command(args, stop):
     """Records a QEMU of our own; returns its exit status."""
-    with Launched(command) as guest:
-        why = record(args, guest.source, True, guest.go)
+    with Launched(args.behind, stop.at_once) as guest:
+        why = record(args, guest.source, stop, True, guest.go)
         ended = why.startswith("gone")
         status = guest.end()
     return max(status, 0) if ended else 0
@@ -81,8 +90,5 @@ def run(args):
     if args.behind and args.history:
         args.parser.error("--history is for a guest behind a SOCKET: one that "
                           "is started has no other client")
-    if args.behind:
-        return record_command(args, args.behind)
-    with source_maker(args)(connect(args.socket), args.socket) as source:
-        record(args, source, False)
-    return 0
+    with Stop() as stop:
+        return (record_command if args.behind else record_socket)(args, stop)

@@ -25,7 +25,8 @@ from .errors import UserError, say
 from .fleet import Fleet
 from .live import Guest
 from .options import add_harvest_options, add_sockets, source_maker
-from .recorder import Pace, Stop
+from .recorder import Pace
+from .stop import Stop
 from .units import parse_positive_time
 
 # How soon there has to be something to show, in seconds
@@ -173,6 +174,6 @@ def run(args):
             (watch_terminal if terminal else watch_pipe)(top, stop, end)
         finally:
             top.fleet.close()
-    if args.guest and top.named:
+    if args.guest and top.named and not stop.is_set():
         raise UserError(f"no guest is called {args.guest!r}")
     return 0

@@ -3,8 +3,6 @@
 The loop that harvests a guest at a pace and keeps what it finds.
 """
 
-import signal
-import threading
 import time
 
 from .source import SourceError, SourceGone
@@ -13,34 +11,6 @@ from .trouble import Lookout, Told
 # What QMP tells of a guest that matters for what its memory does
 GUEST_EVENTS = {"RESET", "STOP", "RESUME", "SUSPEND", "WAKEUP", "POWERDOWN",
                 "SHUTDOWN", "GUEST_PANICKED", "MIGRATION"}
-
-
-class Stop(threading.Event):
-    """
-    Set by the first Ctrl-C, so that what is under way comes to its end.
-
-    The second one ends it at once.
-    """
-
-    SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-
-    def __init__(self):
-        super().__init__()
-        self._before = {}
-
-    def __enter__(self):
-        for number in self.SIGNALS:
-            self._before[number] = signal.signal(number, self._asked)
-        return self
-
-    def __exit__(self, *_):
-        for number, handler in self._before.items():
-            signal.signal(number, handler)
-
-    def _asked(self, *_):
-        if self.is_set():
-            raise KeyboardInterrupt
-        self.set()
 
 
 class Pace:
