@@ -9,6 +9,7 @@ A program that was left behind is noticed, as it holds the pipe of complaints.
 
 import contextlib
 import os
+import random
 import re
 import signal
 import subprocess
@@ -237,6 +238,19 @@ class Waits(unittest.TestCase):
         self.assertEqual(self.interrupt(
             lambda process: process.stdout.readline(), "--", QEMU, "-hang"),
                          f"qemu: terminating on signal {signal.SIGTERM:d}\n")
+
+    def test_wait(self):
+        """A signal that comes just when a wait begins is noticed."""
+        class Alarm(Stop):
+            """The same by a signal that comes by itself."""
+            SIGNALS = (signal.SIGALRM,)
+
+        rng = random.Random(1)
+        for _ in range(2000):
+            with Alarm() as asked:
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(1e-6, 1e-4))
+                while not asked.wait(1e-5):
+                    pass
 
     def test_second(self):
         """The second one does not wait for what is under way."""

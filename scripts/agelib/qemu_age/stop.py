@@ -7,23 +7,26 @@ in order.  Who holds something has a ``Stop``.
 """
 
 import contextlib
+import os
+import select
 import signal
-import threading
 
 
-class Stop(threading.Event):
+class Stop:
     """
     Set by the first Ctrl-C, so that what is under way comes to its end.
 
-    The second one ends it at once.
+    The second one ends it at once.  It is for the main thread alone, and no
+    threading.Event: to set one takes its lock, which the thread that a signal
+    interrupts may have.
     """
 
     SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
     def __init__(self):
-        super().__init__()
         self._before = {}
-        self._hurried = False
+        self._set = self._hurried = False
+        self._reader, self._writer = os.pipe()
 
     def __enter__(self):
         for number in self.SIGNALS:
@@ -33,6 +36,18 @@ class Stop(threading.Event):
     def __exit__(self, *_):
         for number, handler in self._before.items():
             signal.signal(number, handler)
+        os.close(self._reader)
+        os.close(self._writer)
+
+    def is_set(self):
+        """Whether we are to end."""
+        return self._set
+
+    def wait(self, seconds):
+        """Waits for so long, or until we are to end; returns is_set()."""
+        if not self._set:
+            select.select([self._reader], [], [], seconds)
+        return self._set
 
     @contextlib.contextmanager
     def at_once(self):
@@ -50,8 +65,10 @@ class Stop(threading.Event):
             self._hurried = False
 
     def _asked(self, *_):
-        hurried = self._hurried or self.is_set()
-        self.set()
+        hurried = self._hurried or self._set
+        if not self._set:
+            self._set = True
+            os.write(self._writer, b"!")
         if hurried:
             # Who puts things in order now is not to be interrupted by this one.
             self._hurried = False
