@@ -17,7 +17,7 @@ START_S = 60
 END_S = 10
 
 # One that was not waited for: how long it may take until it can be told to end
-HELLO_S = 2
+HELLO_S = 5
 
 
 def has_accelerator(command):
