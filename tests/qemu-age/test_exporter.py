@@ -10,6 +10,7 @@ import re
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -250,6 +251,20 @@ class Exporter(unittest.TestCase):
         """A signal ends it, and nothing but what was asked for is said."""
         self.ready()
         self.assertEqual(end_process(self.process), 0)
+
+    def test_rude_client(self):
+        """One that goes in the middle of its request is not told of."""
+        place = urllib.parse.urlsplit(self.url)
+        with socket.create_connection((place.hostname, place.port)) as sock:
+            sock.sendall(b"GET /met")
+            # Closed by a reset, which the server is told as an error
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                            struct.pack("ii", 1, 0))
+            time.sleep(0.5)
+        self.ready()
+        self.process.send_signal(signal.SIGTERM)
+        _, errors = self.process.communicate(timeout=PATIENCE_S)
+        self.assertEqual((self.process.returncode, errors), (0, ""))
 
     @unittest.skipUnless(shutil.which("promtool"), NEEDED)
     def test_promtool(self):
