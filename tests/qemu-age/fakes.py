@@ -74,6 +74,7 @@ class FakeGuest:
         self.clock = 10 ** 9
         self.counters = {"harvested": 0, "cleared": 0}
         self.max_runs = 3500
+        self.oob = True
         self.requests = []
         self.lock = threading.Lock()
 
@@ -83,6 +84,10 @@ class FakeGuest:
             return self._answer(request)
 
     def _answer(self, request):
+        if "exec-oob" in request and not self.oob:
+            return {"error": {
+                "class": "GenericError",
+                "desc": "QMP input member 'exec-oob' is unexpected"}}
         name = request.get("exec-oob") or request["execute"]
         arguments = request.get("arguments", {})
         self.requests.append((name, arguments))

@@ -165,6 +165,14 @@ class Sources(unittest.TestCase):
                                   harvest.cost_ns), (10 ** 9 + 1000, 2000))
                 self.assertEqual(runs.count(found.harvest().young), 0)
 
+    def test_proxy(self):
+        """A socket that offers what it has not, as libvirt's proxy does."""
+        guest = FakeGuest(self.SLOTS)
+        guest.oob = False
+        guest.young = {1}
+        with self.open(guest) as found:
+            self.assertEqual(frames(found.harvest().young), {1})
+
     def test_title(self):
         """What -name says, or the name of the socket."""
         guest = FakeGuest(self.SLOTS)

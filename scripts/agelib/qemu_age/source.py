@@ -24,6 +24,9 @@ from .runs import PAGE
 CONNECT_S = 5
 ANSWER_S = 60
 
+# libvirt's virt-qemu-qmp-proxy offers it, and QEMU behind it does not know.
+NO_OOB = "'exec-oob' is unexpected"
+
 # More pages than this in one command may not come as a bitmap, and then runs
 # beyond the bound of the command are lost.
 COMMAND_PAGES = 1 << 25
@@ -215,6 +218,9 @@ class QMPSource(Source):
             return self.qmp.command(name, arguments, oob=oob and self.qmp.oob,
                                     timeout=ANSWER_S)
         except QMPCommandError as e:
+            if self.qmp.oob and NO_OOB in e.desc:
+                self.qmp.oob = False
+                return self.command(name, arguments)
             raise SourceError(f"{self.name}: {e}") from e
         except QMPError as e:
             raise SourceGone(f"{self.name}: {e}") from e
