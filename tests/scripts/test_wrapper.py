@@ -85,6 +85,12 @@ class WrapperTest(unittest.TestCase):
                 'qtest', '-machine', 'q35,x=a,,accel=tcg,y=b', 'disk image']
         self.check(rest, rest)
 
+    def test_dropped_options(self):
+        """libvirt 9.0 gives them to any QEMU; they went with QEMU 9.0."""
+        self.check(['-M', 'virt', '-no-acpi', '-accel', 'tcg', '-no-hpet'],
+                   ['-machine', 'virt', '-machine', 'acpi=off',
+                    '-accel', 'age', '-machine', 'hpet=off'])
+
     def test_argument_missing(self):
         for name in '-accel', '-machine':
             self.check([name], [name])
