@@ -253,6 +253,8 @@ HOOKS = [
     Hook('docs/system/index.rst', 'before', '   managed-startup',
          '   age-export', 'docs/system/age-export.rst'),
     Hook('docs/system/index.rst', 'before', '   managed-startup',
+         '   age-libvirt', 'docs/system/age-libvirt.rst'),
+    Hook('docs/system/index.rst', 'before', '   managed-startup',
          '   qemu-age', 'docs/system/qemu-age.rst'),
     # The manual page qemu-age(1)
     Hook('docs/conf.py', 'before', "    ('tools/qemu-img', 'qemu-img',",
