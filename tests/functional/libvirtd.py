@@ -168,6 +168,15 @@ class Libvirtd:
                 raise LibvirtError("libvirtd does not start" + self.story())
             time.sleep(0.1)
 
+    def confinement(self):
+        """The profile of AppArmor that it is under, or nothing."""
+        try:
+            text = Path(f"/proc/{self.process.pid}/attr/current").read_text(
+                "utf-8")
+        except OSError:
+            return ""
+        return text.split()[0] if "(enforce)" in text else ""
+
     def stop(self):
         """Ends it; its domains go on."""
         process, self.process = self.process, None
