@@ -9,6 +9,7 @@ The emulators are two short scripts.
 """
 
 import os
+import re
 import subprocess
 import tempfile
 import unittest
@@ -115,6 +116,8 @@ class InstallTest(unittest.TestCase):
         for name in ('share/doc/age/LICENSE', 'share/man/man1/qemu-age.1',
                      'share/doc/age/docs/system/age.rst',
                      'share/bash-completion/completions/qemu-age',
+                     'share/man/man1/qemu-system-x86_64-age.1',
+                     'share/man/man1/qemu-system-aarch64-age.1',
                      'share/age/firmware/bios.bin'):
             self.assertTrue((self.prefix / name).is_file(), name)
         self.assertEqual(everything(self.prefix / 'bin'),
@@ -175,6 +178,33 @@ class InstallTest(unittest.TestCase):
         self.assertNotIn(str(stage), (inside / 'share/age/manifest').read_text())
         self.succeed('--uninstall', destdir=stage)
         self.assertEqual(everything(stage), [])
+
+    def test_package(self):
+        """A package has no list of files, nor licenses of its own."""
+        stage = self.folder / 'stage'
+        self.assertEqual(self.succeed('--package', 'some', destdir=stage), '')
+        inside = stage / self.prefix.relative_to('/')
+        there = everything(inside)
+        for name in ('bin/qemu-age', 'share/doc/some/README.md',
+                     'share/doc/some/docs/system/age.rst'):
+            self.assertIn(name, there)
+        self.assertNotIn('share/age/manifest', there)
+        self.assertNotIn('share/doc/age', there)
+        for word in 'LICENSE', 'COPYING', 'CHANGELOG', 'copyright':
+            self.assertNotIn(word, ' '.join(there))
+        self.refuse('--package needs DESTDIR', '--package=some')
+        self.refuse('--package needs a name', '--package')
+        self.refuse('the package manager takes', '--package=some',
+                    '--uninstall', destdir=stage)
+
+    def test_page(self):
+        """The page of the emulators has all options of -accel age."""
+        told = (ROOT / 'docs/system/age.rst').read_text('utf-8')
+        options = re.findall(r'^``([a-z-]+=\S+)``$', told, re.MULTILINE)
+        self.assertGreater(len(options), 5)
+        page = (ROOT / 'scripts/dist/qemu-system-age.1').read_text('utf-8')
+        for option in options:
+            self.assertIn(option.replace('-', '\\-'), page)
 
     def test_refusals(self):
         self.refuse('unknown option --what', '--what')

@@ -113,7 +113,7 @@ class WrapperTest(unittest.TestCase):
         done = self.run_it('-S')
         self.assertEqual((done.returncode, done.stdout), (1, ''))
         self.assertEqual(done.stderr, f'qemu-system-x86_64-age: {self.emulator}'
-                         ' is missing: run scripts/install again\n')
+                         ' is missing: install age again\n')
 
 
 if __name__ == '__main__':
