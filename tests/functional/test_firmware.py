@@ -6,20 +6,28 @@ Firmware under ``-accel age``: it runs to its end while it is harvested.
 Firmware does what Linux no longer does: it runs without paging, from ROM and
 from flash that changes between memory and device, moves its own code and, on
 x86, works in system management mode.
+
+The emulators are those that were built, and once more what scripts/install makes
+of them.
 """
 
+import os
+import re
 import shutil
+import subprocess
 import tempfile
 import unittest
 from pathlib import Path
 
 import common
 
-from agelib.qemu.emulator import Emulator
+from agelib.qemu.emulator import Emulator, build_dir
 from agelib.qemu.harvest import Harvester
 
 OVMF = Path("/usr/share/OVMF")
 AAVMF = Path("/usr/share/AAVMF")
+
+INSTALL = Path(__file__).resolve().parents[2] / "scripts/install"
 
 ARGS = common.parse_args(__doc__.splitlines()[1])
 
@@ -105,9 +113,83 @@ class ArmFirmware(FirmwareTest):
             ["-machine", "virt", "-cpu", "max", "-m", "512M"])
 
 
+class InstalledMixin:
+    """
+    Emulators that are installed, and do without the build folder.
+
+    That one stays where it is, but each file that they load is traced.
+    """
+
+    @classmethod
+    def install(cls):
+        """Installs them, and puts links to them in place of what was built."""
+        folder = tempfile.TemporaryDirectory(prefix="age-")
+        cls.addClassCleanup(folder.cleanup)
+        prefix = Path(folder.name) / "prefix"
+        cls.built = build_dir()
+        cls.trace = Path(folder.name) / "trace"
+        subprocess.run([INSTALL, "--build", cls.built, "--prefix", prefix],
+                       check=True, stdout=subprocess.DEVNULL,
+                       env=os.environ | {"DESTDIR": ""})
+        links = Path(folder.name) / "build"
+        links.mkdir()
+        name = f"qemu-system-{ARGS.arch}"
+        (links / name).symlink_to(prefix / f"bin/{name}-age")
+        cls.set_environment("AGE_BUILD", str(links))
+        cls.set_environment("AGE_QEMU_ARGS", " ".join(
+            [os.environ.get("AGE_QEMU_ARGS", ""), "-trace load_file -D",
+             str(cls.trace)]))
+
+    @classmethod
+    def set_environment(cls, name, value):
+        """Until the end of this class."""
+        old = os.environ.get(name)
+        if old is None:
+            cls.addClassCleanup(os.environ.pop, name)
+        else:
+            cls.addClassCleanup(os.environ.update, {name: old})
+        os.environ[name] = value
+
+    def boot(self, options, *texts):
+        """As it does otherwise; then looks where files came from."""
+        super().boot(options, *texts)
+        found = re.findall(r"load_file name (\S+) location (\S+)",
+                           self.trace.read_text("utf-8"))
+        self.assertNotEqual(found, [])
+        for name, place in found:
+            self.assertFalse(Path(place).resolve().is_relative_to(
+                self.built.resolve()), f"{name} is {place}")
+
+
+class X86Installed(InstalledMixin, X86Firmware):
+    """SeaBIOS and OVMF by what is installed."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.install()
+
+    # The other two differ by hardware, not by files.
+    test_seabios_pc = test_ovmf_smm = None
+
+
+class ArmInstalled(InstalledMixin, FirmwareTest):
+    """AAVMF by what is installed, without a path to it."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.install()
+
+    def test_efi(self):
+        """The emulator knows where Debian has it."""
+        self.boot(["-machine", "virt", "-cpu", "max", "-m", "512M",
+                   "-bios", "QEMU_EFI.fd"],
+                  "Shell>", "BdsDxe: No bootable option")
+
+
 def main():
     """Runs the firmware of one architecture."""
-    classes = {"x86_64": [X86Firmware], "aarch64": [ArmFirmware]}
+    classes = {"x86_64": [X86Firmware, X86Installed],
+               "aarch64": [ArmFirmware, ArmInstalled]}
     common.run_classes(classes[ARGS.arch], ARGS)
 
 
