@@ -149,6 +149,7 @@ class PageTest(unittest.TestCase):
             page = Path(done.stdout.strip()).read_text(encoding='utf-8')
         page = page.replace('\\-', '-').replace('\\fP', '').replace('\\fB', '')
         self.assertRegex(page, r'(?m)^\.TH "QEMU-AGE" "1" ')
+        self.assertNotIn('\n.ft ', page)
         self.assertIn('qemu-age - ', page)
         for title in 'SYNOPSIS', 'EXIT STATUS', 'EXAMPLES':
             self.assertRegex(page, rf'(?m)^\.SH "?{title}')
