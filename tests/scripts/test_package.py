@@ -45,6 +45,8 @@ PLACES = re.compile(
     rf'share/(age/.*|doc/{NAME}/.*|man/man1/qemu-(age|system-\w+-age)\.1\.gz|'
     r'bash-completion/completions/qemu-age))')
 
+NOBODY = 65534
+
 NEEDED = ('dh', 'dpkg-shlibdeps', 'sphinx-build')
 MISSING = [tool for tool in NEEDED if not shutil.which(tool)]
 
@@ -71,11 +73,11 @@ def make_build(folder):
     subprocess.run(['gzip', '-n', log], check=True)
 
 
-def package(build, folder, *args, **env):
+def package(build, folder, *args, user=None, **env):
     """The finished script, with its packages in a folder."""
     return subprocess.run(
         [PACKAGE_DEB, '--build', build, '--output', folder, *args],
-        capture_output=True, text=True, check=False,
+        capture_output=True, text=True, check=False, user=user,
         env={**os.environ, **env})
 
 
@@ -251,6 +253,19 @@ class SmallTest(PackageMixin, unittest.TestCase):
             os.umask(old)
         self.assertEqual((path.name, digest(path)),
                          (self.path.name, digest(self.path)))
+
+    @unittest.skipUnless(os.geteuid() == 0, 'all of it is run by a user')
+    def test_user(self):
+        """Nobody has to be root, and the files are root's all the same."""
+        if subprocess.run(['test', '-r', PACKAGE_DEB], user=NOBODY,
+                          check=False).returncode:
+            self.skipTest(f'{ROOT} is closed to other users')
+        theirs = self.folder / 'theirs'
+        theirs.mkdir()
+        os.chown(theirs, NOBODY, NOBODY)
+        path = make(self.build, theirs, user=NOBODY, HOME='/nonexistent',
+                    TMPDIR=str(theirs))
+        self.assertEqual(digest(path), digest(self.path))
 
     def test_times(self):
         """All of it is as old as it is told to be, and so is the version."""
