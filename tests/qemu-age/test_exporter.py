@@ -33,7 +33,7 @@ from agelib.qemu_age.source import QMPSource
 SLOTS = [slot(0, 100 * PAGE, backend="m0", node=0),
          slot(1 << 30, 50 * PAGE, backend="m1", node=1)]
 FAR = (1 << 30) // PAGE
-NEEDED = "prometheus is not installed: apt install prometheus"
+NEEDED = "no prometheus: run scripts/setup --test-guests"
 
 
 def guest_named(name):
