@@ -3,7 +3,7 @@
 # Tests of the option --qemu-version
 #
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""What scripts/setup and scripts/check say to a release that there is not.
+"""What scripts say to a release that there is not.
 
 They come to that before they do anything.
 """
@@ -43,6 +43,15 @@ class ReleaseTest(unittest.TestCase):
             self.assertTrue(output.endswith(FAILED), output)
         self.assertEqual(run('check', '--qemu-version'),
                          (1, 'check' + MISSING + FAILED))
+
+    def test_demo(self):
+        """It leaves the answer to setup."""
+        for args in (['--qemu-version', '9.9'], ['--arch', 'x86_64',
+                                                 '--qemu-version=9.9']):
+            self.assertEqual(run('demo', *args), (1, UNKNOWN))
+        status, output = run('demo', '--qemu-version')
+        self.assertEqual(status, 2)
+        self.assertIn('expected one argument', output)
 
 
 if __name__ == '__main__':

@@ -123,6 +123,9 @@ def parse_args(argv):
                         help="where to keep the harvests, as a record for "
                              "scripts/qemu-age of each guest: demo-ARCH.age "
                              "(default: build)")
+    parser.add_argument("--qemu-version", metavar="N.N",
+                        help="the release of QEMU, which scripts/setup knows "
+                             "(default: 10.0)")
     parser.add_argument("--only-parse", action="store_true",
                         help=argparse.SUPPRESS)
     parser.add_argument("--json", metavar="FILE",
