@@ -11,7 +11,7 @@ from collections import Counter
 from .errors import UserError
 
 # How long all guests together have to end what is under way, in seconds
-CLOSE_S = 1
+CLOSE_S = 5
 
 
 def is_socket(path):

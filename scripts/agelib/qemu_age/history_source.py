@@ -7,6 +7,7 @@ of its own to ask with next time.
 """
 
 import os
+import secrets
 
 from . import runs
 from .source import Harvest, QMPSource, SourceError, SourceGone
@@ -15,7 +16,8 @@ KIND = "age-history"
 ALL = "all"
 
 # What one is called that we make: it tells who has left it, if somebody did.
-OURS = f"qemu-age-{os.getpid()}"
+# In containers others have the same number.
+OURS = f"qemu-age-{os.getpid()}-{secrets.token_hex(4)}"
 
 
 class HistorySource(QMPSource):

@@ -116,13 +116,21 @@ def open_socket(path, timeout):
     return sock
 
 
+def is_other_file(path):
+    """Whether something is there that is no socket."""
+    try:
+        return not stat.S_ISSOCK(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
 def why_no_socket(path, error):
     """One line for a connect() that failed."""
     if error.errno == errno.ENOENT:
         return ("no such socket; start QEMU with "
                 "-qmp unix:PATH,server=on,wait=off")
     if error.errno == errno.ECONNREFUSED:
-        if stat.S_ISSOCK(os.stat(path).st_mode):
+        if not is_other_file(path):
             return "nobody listens there any more: its QEMU has ended"
         return "this is no socket"
     if isinstance(error, socket.timeout) or error.errno == errno.EAGAIN:

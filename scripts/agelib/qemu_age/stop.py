@@ -30,7 +30,10 @@ class Stop:
 
     def __enter__(self):
         for number in self.SIGNALS:
-            self._before[number] = signal.signal(number, self._asked)
+            # nohup has us go on when a terminal hangs up.
+            if number != signal.SIGHUP or \
+                    signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._asked)
         return self
 
     def __exit__(self, *_):
