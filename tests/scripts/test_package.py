@@ -43,7 +43,7 @@ CHANGELOG = '''seabios (1.2.3-4) unstable; urgency=medium
 PLACES = re.compile(
     r'usr/(bin/(qemu-age|qemu-system-\w+-age)|libexec/age/.*|'
     rf'share/(age/.*|doc/{NAME}/.*|man/man1/qemu-(age|system-\w+-age)\.1\.gz|'
-    r'bash-completion/completions/qemu-age))')
+    rf'bash-completion/completions/qemu-age|lintian/overrides/{NAME}))')
 
 NOBODY = 65534
 
@@ -170,7 +170,9 @@ class PackageMixin:
             if path.is_file() and 'libexec' not in path.parts:
                 data = path.read_bytes()
                 for place in ROOT, self.build, self.folder:
-                    self.assertNotIn(bytes(place), data, path)
+                    # Behind a name it is a part of another path.
+                    found = re.escape(bytes(place)) + rb'\b'
+                    self.assertNotRegex(data, rb'(?<![\w.}-])' + found, path)
 
     def test_no_scripts(self):
         """Nothing is run when it is installed, so nothing can be left."""
@@ -263,9 +265,12 @@ class SmallTest(PackageMixin, unittest.TestCase):
         theirs = self.folder / 'theirs'
         theirs.mkdir()
         os.chown(theirs, NOBODY, NOBODY)
+        # The history may be closed to them.
+        time = '1234567890'
         path = make(self.build, theirs, user=NOBODY, HOME='/nonexistent',
-                    TMPDIR=str(theirs))
-        self.assertEqual(digest(path), digest(self.path))
+                    TMPDIR=str(theirs), SOURCE_DATE_EPOCH=time)
+        ours = make(self.build, self.folder / 'ours', SOURCE_DATE_EPOCH=time)
+        self.assertEqual(digest(path), digest(ours))
 
     def test_times(self):
         """All of it is as old as it is told to be, and so is the version."""
