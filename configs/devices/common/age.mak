@@ -26,6 +26,11 @@ CONFIG_VIRTIO_SERIAL=y
 
 # Memory that comes and goes
 CONFIG_NVDIMM=y
+# What the tables of ACPI need from QEMU 10.2 on, and do not select; 10.0 has it
+# as well, so that the devices are the same
+CONFIG_PXB=y
+CONFIG_CXL=y
+CONFIG_CXL_MEM_DEVICE=y
 
 # Disks
 CONFIG_AHCI_ICH9=y
