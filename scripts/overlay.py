@@ -233,6 +233,10 @@ HOOKS = [
          '            physical_memory_dirty_bits_cleared('
          'start + rb->offset, length);',
          'accel/age/meson.build', since='10.2', mend=True),
+    # What plugins take for memory, see docs/devel/age-mends.rst
+    Hook('accel/tcg/cputlb.c', 'instead', '    if (tlb_addr & TLB_MMIO) {',
+         '    if (full->slow_flags[access_type] & TLB_MMIO) {',
+         'accel/age/meson.build', since='10.2', mend=True),
     Hook('hw/meson.build', 'after', "subdir('adc')",
          "subdir('age-device')", 'hw/age-device/meson.build'),
     Hook('hw/Kconfig', 'after', 'source adc/Kconfig',
