@@ -39,7 +39,11 @@ sys.stdin.read()
 folder = pathlib.Path(sys.argv[1])
 for path in folder.glob("*/run/libvirt/qemu/run/*.pid"):
     try:
-        os.kill(int(path.read_text()), signal.SIGKILL)
+        pid = int(path.read_text())
+        # It may be that of somebody else by now.
+        words = pathlib.Path(f"/proc/{pid}/cmdline").read_bytes()
+        if bytes(folder) in words:
+            os.kill(pid, signal.SIGKILL)
     except (OSError, ValueError):
         pass
 shutil.rmtree(folder, ignore_errors=True)

@@ -3,6 +3,7 @@
 A program in a terminal of 80x24, and what somebody sees who sits before it.
 """
 
+import codecs
 import fcntl
 import os
 import pty
@@ -32,6 +33,8 @@ class PseudoTerminal:
 
     def __init__(self, command):
         self.text = ""
+        # A character may come in two pieces.
+        self.decoder = codecs.getincrementaldecoder("utf-8")()
         ours, theirs = socket.socketpair()
         # A child that is a copy of us is not to come back from an interrupt.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -81,7 +84,7 @@ class PseudoTerminal:
                 data = os.read(self.fd, 1 << 16)
             except OSError:
                 return False
-            self.text += data.decode()
+            self.text += self.decoder.decode(data)
             return bool(data)
         return True
 
@@ -113,6 +116,8 @@ class PseudoTerminal:
         end = time.monotonic() + PATIENCE
         while self.read() and time.monotonic() < end:
             pass
+        if time.monotonic() > end:
+            raise AssertionError(f"it does not end: {self.text[-3000:]}")
         _, status = os.waitpid(self.pid, 0)
         self.pid = None
         return os.waitstatus_to_exitcode(status)

@@ -114,8 +114,9 @@ class Demo(unittest.TestCase):
                 shell=True, cwd=folder, check=False)
             self.assertFalse((own / "age-init").exists())
             initrd = Path(folder) / "initrd"
-            subprocess.run(f"find . | cpio --quiet -o -H newc > {initrd}",
-                           shell=True, cwd=own, check=True)
+            with initrd.open("wb") as file:
+                subprocess.run("find . | cpio --quiet -o -H newc", stdout=file,
+                               shell=True, cwd=own, check=True)
             demo = start_demo(folder, "--seconds", "1", "--initrd", initrd,
                               "--kernel", build_dir() / "guest" / ARGS.arch /
                               "vmlinuz", "--append", "quiet")

@@ -55,7 +55,7 @@ class DeviceTest(unittest.TestCase):
             raise unittest.SkipTest(no_kernel(kernel))
         device = f"age-device,id=dma0,bus={cls.bus},worker={cls.worker}"
         cls.guest = Guest(ARGS.arch, "age,thread=multi", program="agedev",
-                          machine=cls.machine, kernel=kernel,
+                          machine=cls.machine, images=(kernel, None),
                           devices=(*cls.ports, device))
         cls.addClassCleanup(cls.guest.stop)
         cls.guest.start()

@@ -13,6 +13,7 @@ of them.
 
 import os
 import re
+import shlex
 import shutil
 import subprocess
 import tempfile
@@ -138,7 +139,7 @@ class InstalledMixin:
         cls.set_environment("AGE_BUILD", str(links))
         cls.set_environment("AGE_QEMU_ARGS", " ".join(
             [os.environ.get("AGE_QEMU_ARGS", ""), "-trace load_file -D",
-             str(cls.trace)]))
+             shlex.quote(str(cls.trace))]))
 
     @classmethod
     def set_environment(cls, name, value):
@@ -181,6 +182,7 @@ class ArmInstalled(InstalledMixin, FirmwareTest):
 
     def test_efi(self):
         """The emulator knows where Debian has it."""
+        first_present(Path("/usr/share/qemu-efi-aarch64"), "QEMU_EFI.fd")
         self.boot(["-machine", "virt", "-cpu", "max", "-m", "512M",
                    "-bios", "QEMU_EFI.fd"],
                   "Shell>", "BdsDxe: No bootable option")

@@ -49,7 +49,7 @@ class LinuxTest(unittest.TestCase):
         if kernel and not kernel.exists():
             raise unittest.SkipTest(no_kernel(kernel))
         cls.guest = Guest(ARGS.arch, cls.accel, monitors=cls.monitors,
-                          kernel=kernel, **cls.options)
+                          images=(kernel, None), **cls.options)
         cls.addClassCleanup(cls.guest.stop)
         try:
             cls.guest.start()

@@ -24,9 +24,11 @@ from toolguest import TOOL, FolderTest, Thief, ToolGuest
 
 from agelib.guest.workload import linux_options
 from agelib.qemu.emulator import emulator_path
-from agelib.qemu.patience import PATIENCE
 from agelib.qemu_age.recordfile import Reader
 from agelib.qemu_age.runs import PAGE
+
+# How long to wait for what takes seconds, and less than the test itself may
+WAIT_S = 180
 
 HOT = 2049
 # What a kernel that has nothing to do may access between two harvests
@@ -41,13 +43,13 @@ ARGS = common.parse_args(__doc__.splitlines()[1])
 
 def until(found, what):
     """Waits until a function returns something true."""
-    end = time.monotonic() + PATIENCE
+    end = time.monotonic() + WAIT_S
     while time.monotonic() < end:
         value = found()
         if value:
             return value
         time.sleep(0.1)
-    raise AssertionError(f"not within {PATIENCE} s: {what}")
+    raise AssertionError(f"not within {WAIT_S} s: {what}")
 
 
 def is_hot(size):
@@ -65,7 +67,7 @@ class Metrics:
     """What an exporter tells when it is asked."""
 
     def __init__(self, url):
-        with urllib.request.urlopen(url, timeout=PATIENCE) as answer:
+        with urllib.request.urlopen(url, timeout=WAIT_S) as answer:
             self.text = answer.read().decode()
 
     def sum(self, name, labels=""):
@@ -109,7 +111,7 @@ class Watch(FolderTest):
         with subprocess.Popen([TOOL, *words], stdout=subprocess.PIPE,
                               stderr=subprocess.PIPE, text=True) as process:
             # Whoever reads is not to wait for ever.
-            timer = threading.Timer(PATIENCE, process.kill)
+            timer = threading.Timer(WAIT_S, process.kill)
             timer.start()
             try:
                 yield process
@@ -120,7 +122,7 @@ class Watch(FolderTest):
     def interrupt(self, process):
         """Ctrl-C; returns what it had complained of till then."""
         process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=PATIENCE)
+        _, errors = process.communicate(timeout=WAIT_S)
         self.assertEqual(process.returncode, 0, errors)
         return errors
 
@@ -287,7 +289,7 @@ class Watch(FolderTest):
                 else:
                     self.has_bytes(500)
                 record.send_signal(signal.SIGINT)
-                _, errors = record.communicate(timeout=PATIENCE)
+                _, errors = record.communicate(timeout=WAIT_S)
             self.assertIn(record.returncode, (0, 130, -signal.SIGINT))
             self.assertLessEqual(errors.count("\n"), 1, errors)
             self.assertEqual(self.guest.histories(), [])

@@ -196,10 +196,14 @@ class FakeSocket:
         self.folder.cleanup()
 
     def _serve(self):
-        try:
-            while True:
+        while True:
+            try:
                 self.client, _ = self.listener.accept()
+            except OSError:
+                return
+            try:
                 if self.greeting:
                     talk(self.client, self.guest, self.greeting)
-        except OSError:
-            pass
+            except OSError:
+                # A client may go at any moment; another one may come.
+                pass

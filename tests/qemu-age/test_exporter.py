@@ -284,7 +284,7 @@ class Exporter(unittest.TestCase):
         def up():
             try:
                 return len(ask("age_guest_up == 1")) == 2
-            except urllib.error.URLError:
+            except OSError:
                 return False
 
         until(up, "two guests in Prometheus")
@@ -305,7 +305,7 @@ class Exporter(unittest.TestCase):
         config, port = Path(folder.name) / "config.yml", free_port()
         target = urllib.parse.urlsplit(self.url).netloc
         config.write_text(
-            "global: {scrape_interval: 1s, scrape_timeout: 1s}\n"
+            "global: {scrape_interval: 3s, scrape_timeout: 3s}\n"
             "scrape_configs:\n- job_name: age\n"
             f"  static_configs: [{{targets: ['{target}']}}]\n", "utf-8")
         self.addCleanup(end_process, subprocess.Popen(

@@ -188,7 +188,7 @@ class Terminals(unittest.TestCase):
             def wait(terminal, seconds=seconds):
                 end = time.monotonic() + seconds
                 while time.monotonic() < end:
-                    terminal.read(end - time.monotonic())
+                    terminal.read(max(end - time.monotonic(), 0))
 
             status, _ = self.press(wait, *words)
             self.assertIn(status, (0, *INTERRUPTED))

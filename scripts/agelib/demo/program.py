@@ -100,7 +100,7 @@ def add_guest_options(parser):
 def parse_args(argv):
     """The command line."""
     parser = argparse.ArgumentParser(
-        prog="scripts/demo",
+        prog="scripts/demo", allow_abbrev=False,
         description="Harvest the accessed pages of Debian guests once a "
                     "second, and hold them against the guests' own account.")
     parser.add_argument("--arch", action="append", choices=sorted(GUESTS),

@@ -93,7 +93,7 @@ class Watch:
         args = self.args
         initrd = args.initrd and own_initrd(self.arch, args.initrd)
         return Guest(self.arch, args.accel, smp=args.cpus, memory=args.memory,
-                     kernel=args.kernel, initrd=initrd, append=args.append)
+                     images=(args.kernel, initrd), append=args.append)
 
     def _heading(self):
         args, term = self.args, self.term

@@ -33,6 +33,9 @@ GUESTS = {
     "aarch64": ("virt", "max", "ttyAMA0"),
 }
 
+# Kernel and initrd, as build-guest calls them
+IMAGES = ("vmlinuz", "initrd")
+
 # On a busy host x86's kernel may panic when it counts how many ticks come within
 # a time.
 KERNEL_OPTIONS = {"x86_64": "no_timer_check", "aarch64": ""}
@@ -49,35 +52,32 @@ class WorkloadError(Exception):
 
 
 def linux_options(arch, machine=None, cpu=None, smp=2, memory=512,
-                  append="", program="workload", devices=(), kernel=None,
-                  initrd=None):
+                  append="", program="workload", devices=(),
+                  images=(None, None)):
     """
     The emulator's options for a guest with a program of ours in it.
 
     What is not given is as usual; @append is for the kernel, @devices are
-    those that are added.
+    those that are added, @images are kernel and initrd.
     """
     usual_machine, usual_cpu, console = GUESTS[arch]
-    images = build_dir() / "guest" / arch
-    kernel = kernel or images / "vmlinuz"
-    initrd = initrd or images / "initrd"
-    options = [
+    kernel, initrd = (image or build_dir() / "guest" / arch / name
+                      for image, name in zip(images, IMAGES))
+    return [
         "-machine", machine or usual_machine, "-cpu", cpu or usual_cpu,
         "-smp", smp, "-m", f"{memory}M",
         "-kernel", kernel, "-initrd", initrd,
         # At level 0 the kernel would not even say that it panics.
         "-append", f"console={console} quiet loglevel=1 panic=-1 "
                    f"mitigations=off {KERNEL_OPTIONS[arch]} rdinit=/age-init "
-                   f"age_program={program} {append}"]
-    for device in devices:
-        options += ["-device", device]
-    return options
+                   f"age_program={program} {append}",
+        *(word for device in devices for word in ("-device", device))]
 
 
 def images_present(arch):
     """Whether the kernel and the initrd have been built."""
-    images = build_dir() / "guest" / arch
-    return all((images / name).exists() for name in ("vmlinuz", "initrd"))
+    folder = build_dir() / "guest" / arch
+    return all((folder / name).exists() for name in IMAGES)
 
 
 def own_initrd(arch, path):
