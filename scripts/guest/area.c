@@ -342,6 +342,11 @@ bool pattern_parse(const char *s, Pattern *p)
         p->kind = PATTERN_EVERY;
         return p->step > 0 && p->first < p->step;
     }
+    if (sscanf(s, "block:%" SCNu64 ":%" SCNu64 "%c",
+               &p->first, &p->count, &rest) == 2) {
+        p->kind = PATTERN_BLOCK;
+        return true;
+    }
     if (sscanf(s, "random:%" SCNu64 ":%" SCNu64 "%c",
                &p->seed, &p->permille, &rest) == 2) {
         p->kind = PATTERN_RANDOM;
@@ -355,6 +360,8 @@ bool pattern_has(const Pattern *p, size_t i)
     switch (p->kind) {
     case PATTERN_EVERY:
         return i % p->step == p->first;
+    case PATTERN_BLOCK:
+        return i >= p->first && i - p->first < p->count;
     case PATTERN_RANDOM:
         return hash64(i + hash64(p->seed)) % 1000 < p->permille;
     default:

@@ -109,6 +109,7 @@ void area_cmd_report(char **word);
 typedef enum PatternKind {
     PATTERN_ALL,
     PATTERN_EVERY,
+    PATTERN_BLOCK,
     PATTERN_RANDOM,
 } PatternKind;
 
@@ -116,6 +117,7 @@ typedef struct Pattern {
     PatternKind kind;
     uint64_t step;      /* EVERY: every step-th page ... */
     uint64_t first;     /* ... from this one on */
+    uint64_t count;     /* BLOCK: so many pages from @first on */
     uint64_t seed;      /* RANDOM: of this seed ... */
     uint64_t permille;  /* ... so many pages of a thousand */
 } Pattern;
@@ -123,7 +125,7 @@ typedef struct Pattern {
 /* The finalizer of the splitmix64 generator: a good hash of a counter. */
 uint64_t hash64(uint64_t x);
 
-/* "all", "every:STEP:FIRST" or "random:SEED:PERMILLE" */
+/* "all", "every:STEP:FIRST", "block:FIRST:COUNT" or "random:SEED:PERMILLE" */
 bool pattern_parse(const char *s, Pattern *p);
 
 bool pattern_has(const Pattern *p, size_t i);
