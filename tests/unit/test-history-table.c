@@ -243,18 +243,32 @@ static void test_places(void)
     stage_destroy(&s);
 }
 
+#ifdef AGE_TEST_TSAN
+#define ONLY_RACES  true
+#else
+#define ONLY_RACES  false
+#endif
+
+/* Of one thread each: to ThreadSanitizer they tell nothing, and take long. */
+static void add_single_threaded(void)
+{
+    shape_add_tests("/age/history/pages", test_pages);
+    shape_add_tests("/age/history/dirty", test_dirty);
+    shape_add_tests("/age/history/told", test_told);
+    shape_add_tests("/age/history/blocks", test_blocks);
+    g_test_add_func("/age/history/places", test_places);
+}
+
 int main(int argc, char **argv)
 {
     int ret;
 
     g_test_init(&argc, &argv, NULL);
     reader_register();
-    shape_add_tests("/age/history/pages", test_pages);
-    shape_add_tests("/age/history/dirty", test_dirty);
-    shape_add_tests("/age/history/told", test_told);
-    shape_add_tests("/age/history/blocks", test_blocks);
+    if (!ONLY_RACES) {
+        add_single_threaded();
+    }
     g_test_add_func("/age/history/unhooked", test_unhooked);
-    g_test_add_func("/age/history/places", test_places);
     ret = g_test_run();
     reader_unregister();
     return ret;
