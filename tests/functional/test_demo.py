@@ -99,7 +99,8 @@ class Demo(unittest.TestCase):
         self.assertEqual(result["recall"], 1)
         self.assertEqual(result["invented"], 0)
         self.assertGreaterEqual(result["touched"], guest["workload"]["hot"])
-        self.assertEqual(result["shapes"]["hot"]["seen-in"], 1)
+        # In how many of the harvests depends on how busy the machine is.
+        self.assertGreater(result["shapes"]["hot"]["seen-in"], 0)
         self.assertEqual(result["shapes"]["cold"]["touched"], 0)
 
     def test_own_images(self):
