@@ -8,15 +8,18 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/mempolicy.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 #include "area.h"
 #include "console.h"
 
 #define PAGEMAP_TRIES       1000
 #define PAGEMAP_PAUSE_US    1000
+#define MAX_NODES           8
 
 Area area;
 
@@ -178,6 +181,18 @@ static void area_fill(void)
                             (char *)area.mem + area.pages * PAGE_SIZE);
 }
 
+/*
+ * Has pages come from all NUMA nodes in turn, or from the nearest again.  A
+ * kernel without NUMA does not know the call, and has but one node.
+ */
+static void spread_over_nodes(bool on)
+{
+    unsigned long nodes = (1ul << MAX_NODES) - 1;
+
+    syscall(SYS_set_mempolicy, on ? MPOL_INTERLEAVE : MPOL_DEFAULT,
+            on ? &nodes : NULL, on ? MAX_NODES + 1 : 0);
+}
+
 static bool area_alloc(size_t pages, bool thp)
 {
     const int rw = PROT_READ | PROT_WRITE;
@@ -186,8 +201,10 @@ static bool area_alloc(size_t pages, bool thp)
     area.pages = pages;
     area.entry_pages = (pages + ENTRIES_PER_PAGE - 1) / ENTRIES_PER_PAGE;
     area.index_pages = (area.entry_pages + INDEX_SLOTS - 1) / INDEX_SLOTS;
+    spread_over_nodes(true);
     area.mem = map_locked(pages, rw | PROT_EXEC,
                           thp ? MADV_HUGEPAGE : MADV_NOHUGEPAGE);
+    spread_over_nodes(false);
     area.entries = map_locked(area.entry_pages, rw, MADV_NOHUGEPAGE);
     area.index = map_locked(area.index_pages, rw, MADV_NOHUGEPAGE);
     if (!area.mem || !area.entries || !area.index) {
@@ -281,8 +298,8 @@ void area_cmd_alloc(char **word)
     } else if (!refresh_entries(&moved)) {
         err("alloc: cannot read the pagemap");
     } else {
-        ok("pages=%zu run=%zu huge=%zu", area.pages, area_longest_run(&first),
-           huge_pages());
+        ok("pages=%zu run=%zu huge=%zu address=%zu", area.pages,
+           area_longest_run(&first), huge_pages(), (size_t)area.mem);
     }
 }
 

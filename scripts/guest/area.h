@@ -93,8 +93,9 @@ void account_shape(size_t first, size_t count, Shape shape);
 size_t area_longest_run(size_t *first);
 
 /*
- * alloc PAGES small|thp; "run" is the length of the longest run, and "huge"
- * how many pages are in huge pages of the kernel's.
+ * alloc PAGES small|thp; "run" is the length of the longest run, "huge" how
+ * many pages are in huge pages of the kernel's, and "address" where the area
+ * begins for the program.  Its pages are of all NUMA nodes in turn.
  */
 void area_cmd_alloc(char **word);
 

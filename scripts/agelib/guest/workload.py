@@ -118,12 +118,16 @@ class Account:
 
 
 class Guest(Emulator):
-    """An emulator with a Debian kernel and a program of ours in it."""
+    """
+    An emulator with a Debian kernel and a program of ours in it.
+
+    @options are for linux_options(), @more are the emulator's own.
+    """
 
     def __init__(self, arch, accel="age", monitors=1, program="workload",
-                 **options):
-        super().__init__(arch, linux_options(arch, program=program, **options),
-                         accel, monitors)
+                 more=(), **options):
+        options = linux_options(arch, program=program, **options)
+        super().__init__(arch, options + list(more), accel, monitors)
         self.program = program
         self.hello = None
         self._lines = b""
