@@ -4,8 +4,8 @@
 Debian guests on wider machines than people mostly have.
 
 More physical addresses, memory in several places and of several kinds, other
-CPUs, more of them, and a debugger at the same time.  What is judged, and how,
-is in ``linuxguest.py``.
+CPUs, and a debugger at the same time.  What is judged, and how, is in
+``linuxguest.py``.
 """
 
 import common
@@ -96,17 +96,10 @@ def guests_aarch64():
     ]
 
 
-def many_cpus():
-    """As many as the guest's program has threads for."""
-    gic = {"aarch64": "virt,gic-version=3"}
-    return guest_class(ARGS, "ManyCpus", RoundsMixin, options={
-        "machine": gic.get(ARGS.arch), "smp": 64, "memory": 2048})
-
-
 def main():
     """Runs the guests of one architecture."""
-    guests = {"x86_64": guests_x86_64, "aarch64": guests_aarch64}[ARGS.arch]()
-    common.run_classes(guests + [many_cpus()] * ARGS.long, ARGS)
+    guests = {"x86_64": guests_x86_64, "aarch64": guests_aarch64}
+    common.run_classes(guests[ARGS.arch](), ARGS)
 
 
 if __name__ == "__main__":
