@@ -5,25 +5,15 @@
  */
 
 #include "qemu/osdep.h"
-#include "qemu/atomic.h"
 #include "qemu/units.h"
-#include "qapi/error.h"
-#include "qobject/qjson.h"
 #include "board.h"
 #include "check.h"
-#include "guest.h"
-#include "harvester.h"
+#include "migration.h"
 #include "qmp.h"
 #include "snapshot.h"
 
-/* What a vCPU has to do all the time, and what nobody does any more */
+/* How many pages a vCPU uses all the time */
 #define BUSY            100
-#define VERY_BUSY       8000
-#define QUIET           50
-#define QUIET_OFFSET    (40 * MiB)
-
-/* What AGE_GUEST_WRITE stores */
-#define WRITTEN         AGE_GUEST_WRITE
 
 /**
  * Way: from where to where
@@ -60,157 +50,26 @@ static AgeGuest *start(bool tcg, bool incoming, const char *args)
     return age_guest_start(&options);
 }
 
-static uint64_t quiet(const AgeGuest *g)
-{
-    return g->memory + QUIET_OFFSET;
-}
-
-static void begin_work(AgeGuest *g, unsigned pages)
-{
-    age_guest_touch(g, AGE_GUEST_WRITE, quiet(g), QUIET);
-    age_guest_send(g, 1, AGE_GUEST_WRITE | AGE_GUEST_FLUSH | AGE_GUEST_REPEAT,
-                   g->memory, pages, AGE_PAGE);
-}
-
-static void end_work(AgeGuest *g)
-{
-    age_guest_send(g, 1, AGE_GUEST_READ, g->memory, 0, 0);
-    age_guest_wait(g, 1);
-}
-
-static void wait_status(QTestState *qts, const char *want)
-{
-    int64_t deadline = 0;
-
-    for (;;) {
-        g_autoptr(QDict) info = qtest_qmp_assert_success_ref(
-            qts, "{ 'execute': 'query-migrate' }");
-        const char *status = qdict_get_try_str(info, "status");
-
-        g_assert_cmpstr(status, !=, "failed");
-        if (status && g_str_equal(status, want)) {
-            return;
-        }
-        age_poll(&deadline);
-    }
-}
-
-static void wait_running(QTestState *qts)
-{
-    int64_t deadline = 0;
-
-    for (;;) {
-        g_autoptr(QDict) info = qtest_qmp_assert_success_ref(
-            qts, "{ 'execute': 'query-status' }");
-
-        if (qdict_get_bool(info, "running")) {
-            return;
-        }
-        age_poll(&deadline);
-    }
-}
-
-/* @command is "migrate" or "migrate-incoming" */
-static void migrate(AgeGuest *g, const char *command, const char *uri)
-{
-    qtest_qmp_assert_success(
-        g->qts, "{ 'execute': %s, 'arguments': { 'uri': %s } }", command, uri);
-}
-
-static void begin_migration(AgeGuest *from, AgeGuest *to)
-{
-    g_autofree char *uri = g_strdup_printf("unix:%s/age-migrate-%d",
-                                           g_get_tmp_dir(), getpid());
-
-    migrate(to, "migrate-incoming", uri);
-    migrate(from, "migrate", uri);
-}
-
-static void end_migration(AgeGuest *from, AgeGuest *to)
-{
-    wait_status(from->qts, "completed");
-    wait_status(to->qts, "completed");
-    wait_running(to->qts);
-    memcpy(to->seq, from->seq, sizeof(to->seq));
-}
-
-static GArray *pages_of(uint64_t start, unsigned count)
-{
-    GArray *pages = age_pages_new();
-
-    age_pages_add(pages, start, count, AGE_PAGE);
-    return pages;
-}
-
-/*
- * That memory was read to be sent made nothing young.  Nobody is running, so
- * that what is made old stays old; and the guest can go on here, too.
- */
-static void check_source(AgeGuest *g, unsigned pages)
-{
-    age_check_tables(g->qts);
-    g_assert_cmpuint(age_count(g->qts, quiet(g), g->end, false), ==, 0);
-    age_count(g->qts, g->memory, g->end, true);
-    g_assert_cmpuint(age_count(g->qts, g->memory, g->end, false), ==, 0);
-
-    age_guest_cont(g);
-    age_guest_wait_round(g, 1);
-    g_assert_cmpuint(age_count(g->qts, g->memory, g->end, false), ==, pages);
-    age_check(g);
-}
-
-/* Only what was used here is mapped here, by the frames of here. */
-static void check_destination(AgeGuest *g, unsigned pages)
-{
-    age_guest_wait_round(g, 1);
-    age_assert_same_pages(age_mapped_pages(g->qts, "memory", g->memory,
-                                           g->end),
-                          pages_of(g->memory, pages));
-    age_check(g);
-    age_flush_all(g->qts);
-    age_guest_wait_round(g, 1);
-    age_assert_same_pages(age_young_pages(g->qts, g->memory, g->end, false),
-                          pages_of(g->memory, pages));
-
-    end_work(g);
-    age_flush_all(g->qts);
-    age_guest_touch(g, AGE_GUEST_READ, quiet(g), QUIET);
-    age_assert_same_pages(age_young_pages(g->qts, g->memory, g->end, false),
-                          pages_of(quiet(g), QUIET));
-    age_check(g);
-}
-
-static void check_arrived(AgeGuest *g)
-{
-    age_guest_wait_round(g, 1);
-    for (unsigned i = 0; i < QUIET; i++) {
-        uint64_t gpa = quiet(g) + i * AGE_PAGE;
-
-        g_assert_cmphex(qtest_readb(g->qts, gpa + AGE_GUEST_BYTE), ==,
-                        WRITTEN);
-    }
-}
-
 static void test_way(const void *opaque)
 {
     const Way *way = opaque;
     AgeGuest *from = start(way->from_tcg, false, way->args);
     AgeGuest *to = start(way->to_tcg, true, way->args);
 
-    begin_work(from, BUSY);
+    age_migration_begin_work(from, BUSY);
     if (!way->from_tcg) {
         age_flush_all(from->qts);
     }
-    begin_migration(from, to);
-    end_migration(from, to);
-    check_arrived(to);
+    age_migration_begin(from, to);
+    age_migration_end(from, to);
+    age_migration_check_arrived(to);
     if (!way->from_tcg) {
         g_assert_cmpuint(age_generation(from->qts), ==, 1);
-        check_source(from, BUSY);
+        age_migration_check_source(from, BUSY);
     }
     if (!way->to_tcg) {
         g_assert_cmpuint(age_generation(to->qts), ==, 2);
-        check_destination(to, BUSY);
+        age_migration_check_destination(to, BUSY);
     }
     age_guest_quit(from);
     age_guest_quit(to);
@@ -220,7 +79,7 @@ static void test_way(const void *opaque)
  * Other ways to send memory, while all of it is made old, out of band, on both
  * sides: what is young or old has nothing to do with what is sent.
  *
- * @capabilities: of both QEMUs, a JSON list as migrate-set-capabilities has it
+ * @capabilities: of both QEMUs
  * @file: through a file, which arrives after the source is done
  */
 typedef struct Stream {
@@ -229,8 +88,8 @@ typedef struct Stream {
     bool file;
 } Stream;
 
-#define MULTIFD     "{ 'capability': 'multifd', 'state': true }"
-#define MAPPED_RAM  "{ 'capability': 'mapped-ram', 'state': true }"
+#define MULTIFD     AGE_CAPABILITY("multifd")
+#define MAPPED_RAM  AGE_CAPABILITY("mapped-ram")
 
 static const Stream streams[] = {
     { "precopy", "[]" },
@@ -239,118 +98,180 @@ static const Stream streams[] = {
     { "multifd-mapped-ram", "[" MAPPED_RAM "," MULTIFD "]", true },
 };
 
-static void set_capabilities(QTestState *qts, const char *list)
-{
-    qtest_qmp_assert_success(
-        qts, "{ 'execute': 'migrate-set-capabilities', 'arguments': {"
-        " 'capabilities': %p } }", qobject_from_json(list, &error_abort));
-}
-
 static void migrate_by_file(AgeGuest *from, AgeGuest *to)
 {
-    g_autofree char *path = g_strdup_printf("%s/age-migrate-%d.file",
-                                            g_get_tmp_dir(), getpid());
+    g_autofree char *path = age_migration_path("file");
     g_autofree char *uri = g_strdup_printf("file:%s", path);
 
-    migrate(from, "migrate", uri);
-    wait_status(from->qts, "completed");
-    migrate(to, "migrate-incoming", uri);
-    end_migration(from, to);
+    age_migration_send(from, uri);
+    age_migration_wait(from->qts, "completed");
+    age_migration_receive(to, uri);
+    age_migration_end(from, to);
     unlink(path);
-}
-
-static AgeGuest *start_harvested(AgeHarvester *h, bool incoming)
-{
-    g_autofree char *args = age_harvester_args(h);
-    AgeGuest *g = start(false, incoming, args);
-
-    age_harvester_start(h, g->memory, g->end, NULL);
-    return g;
 }
 
 static void test_stream(const void *opaque)
 {
     const Stream *stream = opaque;
-    AgeHarvester *here = age_harvester_new(), *there = age_harvester_new();
-    AgeGuest *from = start_harvested(here, false);
-    AgeGuest *to = start_harvested(there, true);
+    AgeSide from, to;
 
-    set_capabilities(from->qts, stream->capabilities);
-    set_capabilities(to->qts, stream->capabilities);
-    begin_work(from, BUSY);
-    age_harvester_wait(here, qatomic_read(&here->passes) + 2);
+    age_side_start(&from, false, NULL);
+    age_side_start(&to, true, NULL);
+    age_migration_set(from.g->qts, stream->capabilities);
+    age_migration_set(to.g->qts, stream->capabilities);
+    age_migration_begin_work(from.g, BUSY);
+    age_side_harvested(&from);
     if (stream->file) {
-        migrate_by_file(from, to);
+        migrate_by_file(from.g, to.g);
     } else {
-        begin_migration(from, to);
-        end_migration(from, to);
+        age_migration_begin(from.g, to.g);
+        age_migration_end(from.g, to.g);
     }
-    age_harvester_wait(there, qatomic_read(&there->passes) + 2);
-    age_harvester_stop(here);
-    age_harvester_stop(there);
-
-    check_arrived(to);
-    check_source(from, BUSY);
-    check_destination(to, BUSY);
-    age_guest_quit(from);
-    age_guest_quit(to);
-    age_harvester_free(here);
-    age_harvester_free(there);
+    age_migration_check_arrived(to.g);
+    age_side_end(&from, false, BUSY);
+    age_side_end(&to, true, BUSY);
+    age_migration_check_source(from.g, BUSY);
+    age_migration_check_destination(to.g, BUSY);
+    age_side_quit(&from);
+    age_side_quit(&to);
 }
 
 /*
- * Postcopy: the guest goes on over there while most of its memory is still
- * here.  What was sent and became stale is discarded there.
+ * Migrations that are held where the guest has stopped, and all but the devices
+ * was sent
+ *
+ * @end: how they end
+ * @arrives: the guest goes on over there, not here
  */
-static bool enable_postcopy(QTestState *qts)
-{
-    g_autoptr(QDict) response = qtest_qmp(qts,
-        "{ 'execute': 'migrate-set-capabilities', 'arguments': {"
-        " 'capabilities': [ { 'capability': 'postcopy-ram',"
-        " 'state': true } ] } }");
+typedef struct Held {
+    const char *name;
+    void (*end)(QTestState *from);
+    bool arrives;
+} Held;
 
-    return qdict_haskey(response, "return");
+static void held_continue(QTestState *from)
+{
+    qtest_qmp_assert_success(from, "{ 'execute': 'migrate-continue',"
+                             " 'arguments': { 'state': 'pre-switchover' } }");
 }
 
-/* What was sent when the guest was over there already */
-static uint64_t postcopy_bytes(QTestState *qts)
+static void held_cancel(QTestState *from)
 {
-    g_autoptr(QDict) info = qtest_qmp_assert_success_ref(
-        qts, "{ 'execute': 'query-migrate' }");
-
-    return qdict_get_int(qdict_get_qdict(info, "ram"), "postcopy-bytes");
+    qtest_qmp_assert_success(from, "{ 'execute': 'migrate_cancel' }");
 }
 
-static void test_postcopy(void)
-{
-    AgeGuest *from = start(false, false, NULL);
-    AgeGuest *to = start(false, true, NULL);
+static const Held held[] = {
+    { "continue", held_continue, true },
+    { "cancel", held_cancel },
+};
 
-    if (!enable_postcopy(to->qts) || !enable_postcopy(from->qts)) {
-        g_test_skip("the host does not permit userfaultfd");
-        age_guest_quit(from);
-        age_guest_quit(to);
-        return;
+static void hold(AgeSide *from, AgeSide *to)
+{
+    age_side_start(from, false, NULL);
+    age_side_start(to, true, NULL);
+    age_migration_set(from->g->qts,
+                      "[" AGE_CAPABILITY("pause-before-switchover") "]");
+    age_migration_begin_work(from->g, BUSY);
+    age_migration_begin(from->g, to->g);
+    age_migration_wait(from->g->qts, "pre-switchover");
+    age_side_harvested(from);
+    age_side_harvested(to);
+}
+
+/* All is at the source as if nothing had been, and nothing is over there. */
+static void check_stayed(AgeSide *from, AgeSide *to)
+{
+    age_migration_wait(from->g->qts, "cancelled");
+    age_migration_wait(to->g->qts, "failed");
+    age_migration_wait_running(from->g->qts);
+    age_migration_check_arrived(from->g);
+    age_side_end(from, false, BUSY);
+    age_side_end(to, true, 0);
+    age_check(from->g);
+}
+
+static void test_held(const void *opaque)
+{
+    const Held *h = opaque;
+    AgeSide from, to;
+
+    hold(&from, &to);
+    h->end(from.g->qts);
+    if (h->arrives) {
+        age_migration_end(from.g, to.g);
+        age_migration_check_arrived(to.g);
+        age_side_end(&from, false, BUSY);
+        age_side_end(&to, true, BUSY);
+    } else {
+        check_stayed(&from, &to);
     }
-    begin_work(from, VERY_BUSY);
-    age_guest_wait_round(from, 1);
-    /* More is written than goes through, so that it would never end. */
-    qtest_qmp_assert_success(from->qts, "{ 'execute':"
-                             " 'migrate-set-parameters', 'arguments': {"
-                             " 'max-bandwidth': 1000000,"
-                             " 'downtime-limit': 1 } }");
-    begin_migration(from, to);
-    wait_status(from->qts, "active");
-    age_guest_wait_round(from, 1);
-    qtest_qmp_assert_success(from->qts,
-                             "{ 'execute': 'migrate-start-postcopy' }");
-    end_migration(from, to);
-    g_assert_cmpuint(postcopy_bytes(from->qts), >, 0);
-    check_arrived(to);
-    age_check_tables(from->qts);
-    check_destination(to, VERY_BUSY);
-    age_guest_quit(from);
-    age_guest_quit(to);
+    age_side_quit(&from);
+    age_side_quit(&to);
+}
+
+/*
+ * To another QEMU on this host, which takes the guest's memory as it is.  It
+ * can't be spoken to before it has got that.
+ */
+
+#define SHARED      "-object memory-backend-memfd,id=own,size=64M,share=on" \
+                    " -machine memory-backend=own,aux-ram-share=on"
+
+/* Wait until somebody listens at a socket. */
+static void wait_listening(const char *path)
+{
+    g_autofree char *line = g_strdup_printf("^\\S+ \\S+ \\S+ 00010000 .* %s$",
+                                            path);
+    int64_t deadline = 0;
+
+    for (;;) {
+        g_autofree char *sockets = NULL;
+
+        g_assert(g_file_get_contents("/proc/net/unix", &sockets, NULL, NULL));
+        if (g_regex_match_simple(line, sockets, G_REGEX_MULTILINE, 0)) {
+            return;
+        }
+        age_poll(&deadline);
+    }
+}
+
+static void transfer(AgeGuest *g, const char *path, const char *cpr_path)
+{
+    age_migration_set_parameters(g->qts, "{ 'mode': 'cpr-transfer' }");
+    qtest_qmp_assert_success(
+        g->qts, "{ 'execute': 'migrate', 'arguments': { 'channels': ["
+        " { 'channel-type': 'main', 'addr': { 'transport': 'socket',"
+        "   'type': 'unix', 'path': %s } },"
+        " { 'channel-type': 'cpr', 'addr': { 'transport': 'socket',"
+        "   'type': 'unix', 'path': %s } } ] } }", path, cpr_path);
+}
+
+static void test_cpr_transfer(void)
+{
+    g_autofree char *path = age_migration_path("socket");
+    g_autofree char *uri = g_strdup_printf("unix:%s", path);
+    g_autofree char *cpr_path = age_migration_path("cpr");
+    g_autofree char *args = g_strdup_printf(
+        SHARED " -incoming cpr,addr.transport=socket,addr.type=unix"
+        ",addr.path=%s", cpr_path);
+    AgeSide from, to;
+
+    age_side_start(&from, false, SHARED);
+    age_side_start_incoming(&to, args);
+    age_migration_begin_work(from.g, BUSY);
+    wait_listening(cpr_path);
+    transfer(from.g, path, cpr_path);
+    age_side_connect(&to);
+    age_side_harvested(&from);
+    age_migration_receive(to.g, uri);
+    age_migration_end(from.g, to.g);
+    age_migration_check_arrived(to.g);
+    age_side_end(&from, false, BUSY);
+    age_side_end(&to, true, BUSY);
+    age_check_tables(from.g->qts);
+    age_migration_check_destination(to.g, BUSY);
+    age_side_quit(&from);
+    age_side_quit(&to);
 }
 
 /* Snapshots */
@@ -379,7 +300,7 @@ static AgeGuest *start_for_snapshots(void)
     age_snapshot_add_disk(g->qts);
     map_vga(g, age_board_pci_window(0));
     age_guest_touch(g, AGE_GUEST_WRITE, age_board_pci_window(0), VRAM_PAGES);
-    begin_work(g, BUSY);
+    age_migration_begin_work(g, BUSY);
     return g;
 }
 
@@ -388,10 +309,11 @@ static void go_elsewhere(AgeGuest *g)
 {
     uint64_t gpa = age_board_pci_window(1);
 
-    end_work(g);
+    age_migration_end_work(g);
     map_vga(g, gpa);
     age_guest_touch(g, AGE_GUEST_WRITE, gpa, 2 * VRAM_PAGES);
-    age_guest_touch(g, AGE_GUEST_READ | AGE_GUEST_WRITE, quiet(g), 4 * QUIET);
+    age_guest_touch(g, AGE_GUEST_READ | AGE_GUEST_WRITE, age_migration_quiet(g),
+                    4 * AGE_MIGRATION_QUIET);
     g_assert_cmpuint(age_count(g->qts, gpa, gpa + 16 * MiB, false), ==,
                      2 * VRAM_PAGES);
 }
@@ -402,7 +324,7 @@ static void check_back(AgeGuest *g)
     uint64_t here = age_board_pci_window(0), there = age_board_pci_window(1);
     AgeSlotInfo slot;
 
-    check_arrived(g);
+    age_migration_check_arrived(g);
     g_assert(!age_find_slot(g->qts, "memory", there, &slot));
     g_assert(age_find_slot(g->qts, "memory", here, &slot));
     age_assert_same_pages(age_mapped_pages(g->qts, "memory", there,
@@ -415,9 +337,9 @@ static void check_back(AgeGuest *g)
     age_guest_wait_round(g, 1);
     age_assert_same_pages(age_young_pages(g->qts, here, here + 16 * MiB,
                                           false),
-                          pages_of(here, 2 * VRAM_PAGES));
+                          age_pages_of(here, 2 * VRAM_PAGES));
     age_assert_same_pages(age_young_pages(g->qts, g->memory, g->end, false),
-                          pages_of(g->memory, BUSY));
+                          age_pages_of(g->memory, BUSY));
     age_check(g);
 }
 
@@ -454,7 +376,13 @@ int main(int argc, char **argv)
 
         qtest_add_data_func(path, &streams[i], test_stream);
     }
-    qtest_add_func("age/migrate/postcopy", test_postcopy);
+    for (unsigned i = 0; i < G_N_ELEMENTS(held); i++) {
+        g_autofree char *path = g_strdup_printf("age/migrate/held/%s",
+                                                held[i].name);
+
+        qtest_add_data_func(path, &held[i], test_held);
+    }
+    qtest_add_func("age/migrate/cpr-transfer", test_cpr_transfer);
     qtest_add_func("age/migrate/snapshot", test_snapshot);
 
     return g_test_run();

@@ -91,24 +91,18 @@ char *age_guest_firmware(void)
     return path;
 }
 
-static QTestState *start_qemu(const AgeGuestOptions *o, unsigned cpus)
+static QTestState *start_qemu(const AgeGuestOptions *o, unsigned cpus,
+                              const char *firmware)
 {
     const AgeArch *arch = age_arch();
-    g_autofree char *firmware = age_guest_firmware();
     g_autofree char *memory = g_strdup_printf("%u", AGE_GUEST_MIB);
     g_autofree char *args = g_strdup_printf(
         "-nodefaults -machine %s -accel %s%s -cpu %s -smp %u -m %s -bios %s "
         "%s %s %s", o->machine ?: arch->machine, o->tcg ? "tcg" : "age",
         o->accel ?: "", arch->cpu, cpus, o->memory ?: memory, firmware,
         arch->args, o->incoming ? "-incoming defer" : "", o->args ?: "");
-    g_autoptr(QList) capabilities = qlist_new();
-    QTestState *qts;
 
-    qlist_append_str(capabilities, "oob");
-    qts = age_qtest_init(args, o->oob ? capabilities : NULL);
-    /* It was read when the machine was made. */
-    unlink(firmware);
-    return qts;
+    return age_qtest_start(args);
 }
 
 void age_guest_wait_ready(AgeGuest *g, unsigned cpu)
@@ -134,6 +128,18 @@ static void wait_all_ready(AgeGuest *g)
     }
 }
 
+void age_guest_connect(AgeGuest *g)
+{
+    g_autoptr(QList) oob = qlist_new();
+
+    qlist_append_str(oob, "oob");
+    qtest_connect(g->qts);
+    qtest_qmp_handshake(g->qts, g->oob ? oob : NULL);
+    /* It was read when the machine was made. */
+    unlink(g->firmware);
+    g_clear_pointer(&g->firmware, g_free);
+}
+
 AgeGuest *age_guest_start(const AgeGuestOptions *options)
 {
     AgeGuestOptions none = {};
@@ -143,7 +149,12 @@ AgeGuest *age_guest_start(const AgeGuestOptions *options)
     g->cpus = options->cpus ?: 1;
     g->memory = age_arch()->ram + AGE_MEMORY_OFFSET;
     g->end = age_arch()->ram + AGE_GUEST_MIB * MiB;
-    g->qts = start_qemu(options, g->cpus);
+    g->oob = options->oob;
+    g->firmware = age_guest_firmware();
+    g->qts = start_qemu(options, g->cpus, g->firmware);
+    if (!options->unconnected) {
+        age_guest_connect(g);
+    }
     if (!options->incoming) {
         wait_all_ready(g);
     }

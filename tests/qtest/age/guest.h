@@ -79,6 +79,7 @@ static inline bool age_is_x86(void)
  * @oob: use out-of-band commands
  * @tcg: use -accel tcg instead
  * @incoming: it waits for migrate-incoming, and is what it was elsewhere
+ * @unconnected: nor does it talk to anybody before age_guest_connect()
  */
 typedef struct AgeGuestOptions {
     const char *machine;
@@ -89,6 +90,7 @@ typedef struct AgeGuestOptions {
     bool oob;
     bool tcg;
     bool incoming;
+    bool unconnected;
 } AgeGuestOptions;
 
 #define AGE_GUEST_MIB   64
@@ -102,6 +104,8 @@ typedef struct AgeGuestOptions {
  * @end: address behind the last one, if it has %AGE_GUEST_MIB of memory
  * @cpus: number of vCPUs
  * @seq: number of the last command of each
+ * @oob: it has out-of-band commands
+ * @firmware: name of its firmware, until that is read
  */
 typedef struct AgeGuest {
     QTestState *qts;
@@ -109,6 +113,8 @@ typedef struct AgeGuest {
     uint64_t end;
     unsigned cpus;
     uint32_t seq[AGE_MAX_CPUS];
+    bool oob;
+    char *firmware;
 } AgeGuest;
 
 /*
@@ -116,6 +122,9 @@ typedef struct AgeGuest {
  * is the defaults.
  */
 AgeGuest *age_guest_start(const AgeGuestOptions *options);
+
+/* Connect to the QEMU of a guest that is not connected. */
+void age_guest_connect(AgeGuest *g);
 
 /* Quit QEMU */
 void age_guest_quit(AgeGuest *g);

@@ -274,6 +274,14 @@ void age_pages_add(GArray *pages, uint64_t start, uint64_t count,
     tidy_pages(pages);
 }
 
+GArray *age_pages_of(uint64_t start, uint64_t count)
+{
+    GArray *pages = age_pages_new();
+
+    age_pages_add(pages, start, count, AGE_PAGE);
+    return pages;
+}
+
 static void add_runs(GArray *pages, const QDict *range)
 {
     const QListEntry *entry;

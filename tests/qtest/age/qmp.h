@@ -127,6 +127,9 @@ GArray *age_pages_new(void);
 void age_pages_add(GArray *pages, uint64_t start, uint64_t count,
                    uint64_t stride);
 
+/* A set of @count pages side by side */
+GArray *age_pages_of(uint64_t start, uint64_t count);
+
 /* The young pages of [@start, @end), which become old if @clear */
 GArray *age_young_pages(QTestState *qts, uint64_t start, uint64_t end,
                         bool clear);

@@ -10,14 +10,13 @@
 #include "libqtest.h"
 #include "system/age-release.h"
 
-/* Start QEMU with these capabilities of QMP; NULL for none */
-static inline QTestState *age_qtest_init(const char *args, QList *capabilities)
+/* Start QEMU; neither QMP nor qtest are connected yet. */
+static inline QTestState *age_qtest_start(const char *args)
 {
 #if AGE_QEMU_SINCE(10, 2)
-    return qtest_init_ext(NULL, args, capabilities, true);
+    return qtest_init_ext(NULL, args, NULL, false);
 #else
-    return qtest_init_with_env_and_capabilities(NULL, args, capabilities,
-                                                true);
+    return qtest_init_with_env_and_capabilities(NULL, args, NULL, false);
 #endif
 }
 
