@@ -17,35 +17,37 @@
 
 #define POSTCOPY    AGE_CAPABILITY("postcopy-ram")
 #define PREEMPT     AGE_CAPABILITY("postcopy-preempt")
-#define RELEASE     AGE_CAPABILITY("release-ram")
 
 /**
  * Postcopy: a way to do it
  *
  * @name: for the test
  * @capabilities: of both QEMUs
+ * @device: an age-device that stores to memory all the time, or NULL
  * @broken: the connection breaks, and is made anew
  */
 typedef struct Postcopy {
     const char *name;
     const char *capabilities;
+    const char *device;
     bool broken;
 } Postcopy;
 
 static const Postcopy postcopies[] = {
-    { "plain", "[" POSTCOPY "]" },
+    { "plain", "[" POSTCOPY "]", AGE_DEV },
     { "preempt", "[" POSTCOPY "," PREEMPT "]" },
-    { "broken", "[" POSTCOPY "]", true },
+    /* Were it not for the worker, the main loop would be lost too early. */
+    { "broken", "[" POSTCOPY "]", AGE_DEV_WORKER, true },
 };
 
-static bool start_sides(AgeSide *from, AgeSide *to, const char *capabilities)
+static bool start_sides(AgeSide *from, AgeSide *to, const Postcopy *p)
 {
     bool can;
 
-    age_side_start(from, false, NULL);
-    age_side_start(to, true, NULL);
-    can = age_migration_can(to->g->qts, capabilities) &&
-          age_migration_can(from->g->qts, capabilities);
+    age_side_start(from, false, p->device);
+    age_side_start(to, true, p->device);
+    can = age_migration_can(to->g->qts, p->capabilities) &&
+          age_migration_can(from->g->qts, p->capabilities);
     if (!can) {
         g_test_skip("the host does not permit userfaultfd");
     }
@@ -59,10 +61,13 @@ static void harvested(AgeSide *from, AgeSide *to)
 }
 
 /* More is written than goes through: before the switch it would never end. */
-static void begin(AgeSide *from, AgeSide *to)
+static void begin(AgeSide *from, AgeSide *to, const Postcopy *p)
 {
     age_migration_begin_work(from->g, PAGES);
     age_guest_wait_round(from->g, 1);
+    if (p->device) {
+        age_side_begin_dma(from);
+    }
     age_migration_set_parameters(from->g->qts, "{ 'max-bandwidth': 200000,"
                                  " 'max-postcopy-bandwidth': 200000,"
                                  " 'downtime-limit': 1 }");
@@ -76,11 +81,14 @@ static void begin(AgeSide *from, AgeSide *to)
     harvested(from, to);
 }
 
-static void end(AgeSide *from, AgeSide *to)
+static void end(AgeSide *from, AgeSide *to, const Postcopy *p)
 {
     age_migration_set_parameters(from->g->qts,
                                  "{ 'max-postcopy-bandwidth': 0 }");
     age_migration_end(from->g, to->g);
+    if (p->device) {
+        age_side_go_on_dma(from, to);
+    }
 }
 
 /* Have the main loop of @g read memory that is not there, with the BQL held. */
@@ -89,7 +97,7 @@ static void block_main_loop(AgeGuest *g)
     qtest_qmp_send(g->qts, "{ 'execute': 'pmemsave', 'arguments': {"
                    " 'val': %" PRId64 ", 'size': 4096,"
                    " 'filename': '/dev/null' } }",
-                   (int64_t)(g->end - 8 * AGE_PAGE));
+                   (int64_t)age_migration_quiet(g));
 }
 
 static void check_response(QDict *response)
@@ -122,12 +130,12 @@ static void test_postcopy(const void *opaque)
     const Postcopy *p = opaque;
     AgeSide from, to;
 
-    if (start_sides(&from, &to, p->capabilities)) {
-        begin(&from, &to);
+    if (start_sides(&from, &to, p)) {
+        begin(&from, &to, p);
         if (p->broken) {
             break_and_mend(&from, &to);
         }
-        end(&from, &to);
+        end(&from, &to, p);
         age_migration_check_arrived(to.g);
         age_side_end(&from, false, PAGES);
         age_side_end(&to, true, PAGES);

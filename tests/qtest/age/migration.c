@@ -53,6 +53,7 @@ static void begin_harvests(AgeSide *side)
     AgeGuest *g = side->g;
 
     side->since = 0;
+    side->d = NULL;
     age_assert_same_pages(age_history_read(g, &side->since, NULL),
                           age_pages_new());
     age_harvester_start(side->h, g->memory, g->end,
@@ -81,6 +82,43 @@ void age_side_harvested(AgeSide *side)
     age_harvester_wait(side->h, qatomic_read(&side->h->passes) + 2);
 }
 
+/* Where the device stores to, and how much: see age_dev_go_endless() */
+#define DMA_OFFSET      (48 * MiB)
+#define DMA_SIZE        (4 * MiB)
+
+static void add_device(AgeSide *side, uint64_t bar)
+{
+    AgeGuest *g = side->g;
+
+    side->d = g_new0(AgeDev, 1);
+    *side->d = (AgeDev) {
+        .g = g,
+        .qts = g->qts,
+        .dev = AGE_DEV_SLOT,
+        .bar = bar,
+        .memory = g->memory + DMA_OFFSET,
+        .end = g->end,
+    };
+}
+
+void age_side_begin_dma(AgeSide *from)
+{
+    add_device(from, 0);
+    age_dev_enable(from->d);
+    age_dev_go_endless(from->d);
+    age_dev_wait_bytes(from->d, DMA_SIZE);
+}
+
+/* All of it, at least once */
+void age_side_go_on_dma(AgeSide *from, AgeSide *to)
+{
+    add_device(to, from->d->bar);
+    age_dev_wait_bytes(to->d, age_dev_get(from->d, AGE_DEVICE_BYTES) +
+                              2 * DMA_SIZE);
+    age_dev_stop(from->d);
+    age_dev_stop(to->d);
+}
+
 /* Its number is of a past that was another. */
 static void check_refused(AgeSide *side)
 {
@@ -105,6 +143,9 @@ void age_side_end(AgeSide *side, bool loaded, unsigned pages)
     } else {
         age_pages_add(want, age_migration_quiet(g), QUIET, AGE_PAGE);
     }
+    if (side->d) {
+        age_pages_add(want, side->d->memory, DMA_SIZE / AGE_PAGE, AGE_PAGE);
+    }
     age_assert_same_pages(age_history_read(g, &side->since, NULL), want);
     age_history_del(g->qts);
 }
@@ -113,6 +154,7 @@ void age_side_quit(AgeSide *side)
 {
     age_guest_quit(side->g);
     age_harvester_free(side->h);
+    g_free(side->d);
 }
 
 /* Migration */

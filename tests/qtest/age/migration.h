@@ -7,6 +7,7 @@
 #ifndef TESTS_AGE_MIGRATION_H
 #define TESTS_AGE_MIGRATION_H
 
+#include "device.h"
 #include "guest.h"
 #include "harvester.h"
 
@@ -19,6 +20,7 @@
  * @g: the guest there
  * @h: makes all of its memory old, out of band, again and again
  * @since: a number of the history h0 from before there was a guest
+ * @d: its age-device, which stores to memory as well; NULL for none
  *
  * The history harvests as well, by itself, and knows what anybody found.
  */
@@ -26,6 +28,7 @@ typedef struct AgeSide {
     AgeGuest *g;
     AgeHarvester *h;
     uint64_t since;
+    AgeDev *d;
 } AgeSide;
 
 /**
@@ -46,8 +49,16 @@ void age_side_connect(AgeSide *side);
 void age_side_harvested(AgeSide *side);
 
 /*
- * Stop the harvests, of which vCPU 1 stored to @pages pages.  Fails unless the
- * history was told these and no others, but for the quiet ones at the source.
+ * Have an age-device, which both sides must have, store to memory again and
+ * again, at the source; and go on with that at the destination.
+ */
+void age_side_begin_dma(AgeSide *from);
+void age_side_go_on_dma(AgeSide *from, AgeSide *to);
+
+/*
+ * Stop the harvests, while which vCPU 1 stored to @pages pages.  Fails unless
+ * the history was told these, those of the device and, at the source, the quiet
+ * ones; and no others.
  */
 void age_side_end(AgeSide *side, bool loaded, unsigned pages);
 
