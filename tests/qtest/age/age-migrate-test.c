@@ -92,7 +92,6 @@ typedef struct Stream {
 #define MAPPED_RAM  AGE_CAPABILITY("mapped-ram")
 
 static const Stream streams[] = {
-    { "precopy", "[]" },
     { "multifd", "[" MULTIFD "]" },
     { "mapped-ram", "[" MAPPED_RAM "]", true },
     { "multifd-mapped-ram", "[" MAPPED_RAM "," MULTIFD "]", true },
@@ -106,8 +105,18 @@ static void migrate_by_file(AgeGuest *from, AgeGuest *to)
     age_migration_send(from, uri);
     age_migration_wait(from->qts, "completed");
     age_migration_receive(to, uri);
-    age_migration_end(from, to);
+    age_migration_wait(to->qts, "completed");
     unlink(path);
+}
+
+static void check_moved(AgeSide *from, AgeSide *to)
+{
+    age_migration_end(from->g, to->g);
+    age_migration_check_arrived(to->g);
+    age_side_end(from, false, BUSY);
+    age_side_end(to, true, BUSY);
+    age_migration_check_source(from->g, BUSY);
+    age_migration_check_destination(to->g, BUSY);
 }
 
 static void test_stream(const void *opaque)
@@ -125,13 +134,8 @@ static void test_stream(const void *opaque)
         migrate_by_file(from.g, to.g);
     } else {
         age_migration_begin(from.g, to.g);
-        age_migration_end(from.g, to.g);
     }
-    age_migration_check_arrived(to.g);
-    age_side_end(&from, false, BUSY);
-    age_side_end(&to, true, BUSY);
-    age_migration_check_source(from.g, BUSY);
-    age_migration_check_destination(to.g, BUSY);
+    check_moved(&from, &to);
     age_side_quit(&from);
     age_side_quit(&to);
 }
@@ -198,10 +202,7 @@ static void test_held(const void *opaque)
     hold(&from, &to);
     h->end(from.g->qts);
     if (h->arrives) {
-        age_migration_end(from.g, to.g);
-        age_migration_check_arrived(to.g);
-        age_side_end(&from, false, BUSY);
-        age_side_end(&to, true, BUSY);
+        check_moved(&from, &to);
     } else {
         check_stayed(&from, &to);
     }

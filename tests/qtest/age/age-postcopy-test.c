@@ -60,7 +60,10 @@ static void harvested(AgeSide *from, AgeSide *to)
     age_side_harvested(to);
 }
 
-/* More is written than goes through: before the switch it would never end. */
+/*
+ * More is written than goes through, so that before the switch it would never
+ * end; and after it what nobody asks for comes page by page, for minutes.
+ */
 static void begin(AgeSide *from, AgeSide *to, const Postcopy *p)
 {
     age_migration_begin_work(from->g, PAGES);
@@ -69,7 +72,7 @@ static void begin(AgeSide *from, AgeSide *to, const Postcopy *p)
         age_side_begin_dma(from);
     }
     age_migration_set_parameters(from->g->qts, "{ 'max-bandwidth': 200000,"
-                                 " 'max-postcopy-bandwidth': 200000,"
+                                 " 'max-postcopy-bandwidth': 1000,"
                                  " 'downtime-limit': 1 }");
     age_migration_begin(from->g, to->g);
     age_migration_wait(from->g->qts, "active");
