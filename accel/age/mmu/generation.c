@@ -30,9 +30,10 @@ uint64_t age_generation(void)
 /*
  * In the main thread with the BQL held, before the first byte of memory is
  * loaded.  Neither vCPUs nor devices access memory by then, and vCPUs do not
- * before the load has ended; so what this leaves old stays old until the guest
- * runs on.  TLBs are flushed when the vCPUs' own state is loaded, and, as that
- * may fail before it comes to them, on request of the subscriber.
+ * before the load has ended or, with postcopy, has come to the memory that is
+ * sent later; so what this leaves old stays old until the guest runs on.  TLBs
+ * are flushed when the vCPUs' own state is loaded, and, as that may fail before
+ * it comes to them, on request of the subscriber.
  */
 static int load_setup(QEMUFile *f, void *opaque, Error **errp)
 {
