@@ -3,8 +3,8 @@
 """
 Debian guests: what is harvested, held against the guest's own account.
 
-What is judged, and how, is in ``linuxguest.py``.  Rounds are random but the same
-each time; ``--seed`` makes them others.
+What is judged, and how, is in ``linuxguest.py``.  Rounds are random but the
+same each time; ``--seed`` makes them others.
 """
 
 import threading

@@ -36,8 +36,8 @@ GUESTS = {
 # Kernel and initrd, as build-guest calls them
 IMAGES = ("vmlinuz", "initrd")
 
-# On a busy host x86's kernel may panic when it counts how many ticks come within
-# a time.
+# On a busy host x86's kernel may panic when it counts how many ticks come
+# within a time.
 KERNEL_OPTIONS = {"x86_64": "no_timer_check", "aarch64": ""}
 
 # What people call the architectures
