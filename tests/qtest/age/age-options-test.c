@@ -130,6 +130,10 @@ static const GoodOption good_options[] = {
     { "page-size-4k", ",page-size=4k" },
     { "flush-none", ",flush=none" },
     { "icount", "", "-icount shift=3" },
+    /* Of no use to the guest, but virtme-ng gives it these. */
+    { "virtme-ng", "", "-fsdev local,id=root,path=/,security_model=none,"
+      "readonly=on -device virtio-9p-pci,fsdev=root,mount_tag=root "
+      "-device i6300esb" },
     { "all", ",thread=single,tb-size=16,one-insn-per-tb=on,page-size=4k,"
       "flush=request" },
     { "last-counts", ",page-size=1g,flush=request,page-size=4k,flush=none" },
