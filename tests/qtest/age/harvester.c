@@ -155,6 +155,7 @@ void age_harvester_stop(AgeHarvester *h)
 {
     qatomic_set(&h->stop, true);
     g_thread_join(h->thread);
+    h->thread = NULL;
     close(h->fd);
 }
 

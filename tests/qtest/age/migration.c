@@ -152,6 +152,9 @@ void age_side_end(AgeSide *side, bool loaded, unsigned pages)
 
 void age_side_quit(AgeSide *side)
 {
+    if (side->h->thread) {
+        age_harvester_stop(side->h);
+    }
     age_guest_quit(side->g);
     age_harvester_free(side->h);
     g_free(side->d);

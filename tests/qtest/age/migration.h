@@ -41,7 +41,10 @@ typedef struct AgeSide {
  */
 void age_side_start(AgeSide *side, bool incoming, const char *args);
 
-/* The same in two steps, for one that can't be spoken to at once */
+/*
+ * The same in two steps, for one that can't be spoken to before something was
+ * sent to it, which is to be done between them
+ */
 void age_side_start_incoming(AgeSide *side, const char *args);
 void age_side_connect(AgeSide *side);
 
@@ -56,13 +59,14 @@ void age_side_begin_dma(AgeSide *from);
 void age_side_go_on_dma(AgeSide *from, AgeSide *to);
 
 /*
- * Stop the harvests, while which vCPU 1 stored to @pages pages.  Fails unless
+ * Stop the harvests, during which vCPU 1 stored to @pages pages.  Fails unless
  * the history was told these, those of the device and, at the source, the quiet
- * ones; and no others.
+ * ones; and no others.  @loaded: a load has begun here, so that the generation
+ * is the second one.
  */
 void age_side_end(AgeSide *side, bool loaded, unsigned pages);
 
-/* Quit QEMU */
+/* Quit QEMU, and stop the harvests of it if that was not done. */
 void age_side_quit(AgeSide *side);
 
 /* Capabilities: a JSON list as migrate-set-capabilities has it */
