@@ -46,6 +46,8 @@
 
 /* Touching */
 
+typedef volatile uint64_t Cell; /* volatile: the access itself counts */
+
 static struct {
     pthread_t thread;
     Pattern pattern;
@@ -59,12 +61,12 @@ static void touch_all(void)
 {
     for (size_t i = 0; i < area.pages; i++) {
         if (pattern_has(&run.pattern, i)) {
-            (void)*(volatile uint64_t *)(area.mem + i * PAGE_SIZE);
+            (void)*(Cell *)(area.mem + i * PAGE_SIZE);
         }
     }
 }
 
-/* On a processor of its own, if there are two: DAMON has the others. */
+/* It stays on one processor, so that the others are free for DAMON. */
 static void *touch_again(void *opaque)
 {
     cpu_set_t set;
@@ -320,6 +322,16 @@ static void cmd_accessed(char **word)
 
 /* Commands */
 
+/* Not while the thread touches what there is. */
+static void cmd_alloc(char **word)
+{
+    if (run.on) {
+        err("alloc: the area is in use");
+    } else {
+        area_cmd_alloc(word);
+    }
+}
+
 static void cmd_hello(char **word)
 {
     (void)word;
@@ -328,14 +340,13 @@ static void cmd_hello(char **word)
 
 static const Command commands[] = {
     { "hello", 0, cmd_hello },
-    { "alloc", 2, area_cmd_alloc },
+    { "alloc", 2, cmd_alloc },
     { "run", 2, cmd_run },
     { "turns", 0, cmd_turns },
     { "damon", 3, cmd_damon },
     { "accessed", 0, cmd_accessed },
     { "off", 0, cmd_off },
     { "stop", 0, cmd_stop },
-    { "reset", 0, area_cmd_reset },
     { "report", 0, area_cmd_report },
 };
 

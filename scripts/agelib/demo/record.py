@@ -27,7 +27,7 @@ def short(path):
 
 
 class Record:
-    """A record of one guest, with a tick a second."""
+    """A record of one guest, with a tick for each harvest."""
 
     def __init__(self, path, arch, flush, info):
         self.path = path

@@ -6,17 +6,15 @@ One guest of the demo: what it is told, and the line of each harvest.
 import time
 from collections import Counter
 
-from ..guest.workload import (GUESTS, TITLES, Guest, WorkloadError,
+from ..guest.workload import (GUEST_FAILURES, GUESTS, TITLES, Guest,
                               own_initrd)
-from ..qemu.emulator import EmulatorError
-from ..qemu.harvest import PAGE, HarvestError, Harvester
-from ..qemu.qmp import QMPError
+from ..qemu.harvest import PAGE, Harvester
 from ..qemu_age.errors import UserError
 from .record import Record
 from .result import compare
 
 MIB = 1 << 20
-FAILURES = (EmulatorError, WorkloadError, HarvestError, QMPError, UserError)
+FAILURES = (*GUEST_FAILURES, UserError)
 MAP_CELLS = 26
 PERIOD_MS = 1000
 
@@ -148,7 +146,10 @@ class Watch:
         self.term.line()
 
     def _harvests(self, guest, harvester):
-        """One a second, and a last one when the workload has stopped."""
+        """
+        One a second or a little more, and a last one when the workload has
+        stopped.
+        """
         begin = time.monotonic()
         self.print_columns()
         for second in range(1, self.args.seconds + 1):

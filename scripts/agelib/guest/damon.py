@@ -54,6 +54,12 @@ class DamonGuest(Guest):
         account = self.account()
         self.used, self.unused = account.touched, account.untouched
 
+    def rest(self):
+        """Ends that.  What was found counts only if no page has moved."""
+        self.tell("stop")
+        if self.account().moved:
+            raise WorkloadError("the kernel has moved pages of the area")
+
     def take_turn(self):
         """Waits until all of the pages have been touched once more."""
         # The one that has begun may be past a page already.

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..qemu.emulator import TOP, EmulatorError, Emulator, build_dir
+from ..qemu.harvest import HarvestError
 from ..qemu.patience import PATIENCE
+from ..qemu.qmp import QMPError
 
 PAGE = 4096
 
@@ -49,6 +51,10 @@ PANIC = b"Kernel panic"
 
 class WorkloadError(Exception):
     """The program refused a command, or its account makes no sense."""
+
+
+# What can go wrong with a guest that is harvested, and says what it was
+GUEST_FAILURES = (EmulatorError, WorkloadError, HarvestError, QMPError)
 
 
 def linux_options(arch, machine=None, cpu=None, smp=2, memory=512,
