@@ -24,11 +24,11 @@ class Watcher:
     """
     Watches memory of a running guest, in a ``with`` statement.
 
-    @ranges are (address, size), by the guest's virtual addresses.  Each
-    access to one stops the guest, and it goes on at once; @hits counts them.
+    @ranges are (address, size), by the guest's virtual addresses.  An access
+    to one stops the guest, and it goes on at once; @hits counts that.
 
-    On Arm it stops before the access, so that nothing may be watched while
-    that is made.
+    On Arm it stops before the access, so that nothing is watched while that is
+    made; what other vCPUs access in that time is not noticed.
     """
 
     def __init__(self, guest, ranges):
@@ -36,14 +36,17 @@ class Watcher:
         self._ranges = ranges
         self._data = b""
         self._leaving = False
+        self._error = None
+        # Who sends while the guest may be stopped holds it.
+        self._lock = threading.Lock()
         self._folder = tempfile.TemporaryDirectory(prefix="age-gdb-")
         path = Path(self._folder.name) / "gdb"
         self._guest = guest
         self._serve(f"unix:{path},server=on,wait=off")
         self._socket = socket.socket(socket.AF_UNIX)
-        self._socket.settimeout(PATIENCE)
+        self._socket.settimeout(PATIENCE / 4)
         self._socket.connect(str(path))
-        self._thread = threading.Thread(target=self._keep_going)
+        self._thread = threading.Thread(target=self._run, daemon=True)
 
     def __enter__(self):
         self._watch("Z")
@@ -53,24 +56,38 @@ class Watcher:
 
     def __exit__(self, *_):
         """Stops the guest once more, to take all back and let it go on."""
-        self._leaving = True
-        self._socket.sendall(b"\x03")
+        with self._lock:
+            self._leaving = True
+            if not self._error:
+                self._socket.sendall(b"\x03")
         self._thread.join()
-        self._ask("D")
-        self._socket.close()
-        self._serve("none")
-        self._folder.cleanup()
+        try:
+            if self._error:
+                raise self._error
+            self._ask("D")
+        finally:
+            self._socket.close()
+            self._serve("none")
+            self._folder.cleanup()
+
+    def _run(self):
+        try:
+            self._keep_going()
+        # Whatever it is, __exit__() raises it in the main thread.
+        except Exception as e:  # pylint: disable=broad-exception-caught
+            self._error = e
 
     def _keep_going(self):
         """Until we leave: then the last stop is for that."""
         while self._receive().startswith("T"):
-            if self._leaving:
-                return
-            self.hits += 1
-            self._watch("z")
-            self._ask("s")
-            self._watch("Z")
-            self._send("c")
+            with self._lock:
+                if self._leaving:
+                    return
+                self.hits += 1
+                self._watch("z")
+                self._ask("s")
+                self._watch("Z")
+                self._send("c")
 
     def _watch(self, command):
         """Has all of it watched, or no more."""

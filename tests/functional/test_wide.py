@@ -56,11 +56,16 @@ class NodesMixin(RoundsMixin):
         self.assertGreater(watcher.hits, 0)
 
 
+def ram_backend(name, size):
+    """Memory that the host need not have: most of it is never used."""
+    return f"memory-backend-ram,id={name},size={size}M,reserve=off"
+
+
 def numa_options(*more):
     """A backend for each of the nodes."""
     options = list(more)
     for i, size in enumerate(NODES):
-        options += ["-object", f"memory-backend-ram,id=ram{i},size={size}M",
+        options += ["-object", ram_backend(f"ram{i}", size),
                     "-numa", f"node,nodeid={i},memdev=ram{i}"]
     return options
 
@@ -68,7 +73,7 @@ def numa_options(*more):
 def guests_x86_64():
     """The guests of x86-64."""
     dimm = ["-m", f"{sum(NODES)}M,slots=1,maxmem=16G",
-            "-object", f"memory-backend-ram,id=dimm,size={DIMM}M",
+            "-object", ram_backend("dimm", DIMM),
             "-numa", f"node,nodeid={len(NODES)}",
             "-device", f"pc-dimm,memdev=dimm,node={len(NODES)}"]
     return [
