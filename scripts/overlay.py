@@ -95,8 +95,9 @@ def mend_of_physmem(where, anchor, line, since='', before='11.0'):
 HOOKS = [
     Hook('accel/meson.build', 'after', "  subdir('qtest')",
          "  subdir('age')", 'accel/age/meson.build'),
-    # A word of the bitmaps is a long of 64 bits, and an entry one atomic access:
-    # not so on Windows and on hosts of 32 bits, which do without all of it.
+    # A word of the bitmaps is a long of 64 bits, and an entry one atomic
+    # access: not so on Windows and on hosts of 32 bits, which do without all
+    # of it.
     Hook('meson.build', 'before', 'host_kconfig = \\',
          "config_host_data.set('CONFIG_AGE',"
          " 'CONFIG_TCG' in accelerators and cc.sizeof('long') == 8)",
@@ -127,12 +128,14 @@ HOOKS = [
          'qapi/age-history.json accel/age/meson.build'),
     Hook('qapi/qom.json', 'before',
          "      'authz-list':                 'AuthZListProperties',",
-         "      'age-history':                { 'type': 'AgeHistoryProperties',\n"
+         "      'age-history':                "
+         "{ 'type': 'AgeHistoryProperties',\n"
          "                                      'if': 'CONFIG_AGE' },",
          'qapi/age-history.json accel/age/meson.build'),
     Hook('qapi/stats.json', 'after',
          '# @kvm: since 7.1\n#\n# @cryptodev: since 8.0',
-         '#\n# @age: since 10.0', 'qapi/age-history.json accel/age/meson.build'),
+         '#\n# @age: since 10.0',
+         'qapi/age-history.json accel/age/meson.build'),
     Hook('qapi/stats.json', 'instead', "  'data': [ 'kvm', 'cryptodev' ] }",
          "  'data': [ 'kvm', 'cryptodev',\n"
          "            { 'name': 'age', 'if': 'CONFIG_AGE' } ] }",
@@ -167,7 +170,8 @@ HOOKS = [
          r'    "                page-size=4k|2m|1g,levels=n,'
          r'flush=none|request (age)\n"'
          '\n'
-         r'    "                hw-ad=on|off,haft=on|off,tlb-grow=on|off (age)\n"',
+         r'    "                hw-ad=on|off,haft=on|off,'
+         r'tlb-grow=on|off (age)\n"',
          'accel/age/meson.build'),
     Hook('qemu-options.hx', 'before', '    ``-object rng-builtin,id=id``',
          '    ``-object age-history,id=id[,interval=ms][,flush=none|request]'
@@ -180,8 +184,8 @@ HOOKS = [
          'memory; 0,\n'
          '        the default, leaves that to clients.  ``flush`` is what is '
          'done about\n'
-         '        TLBs then (default: request).  With ``dirty=on`` it remembers '
-         'stores as\n'
+         '        TLBs then (default: request).  With ``dirty=on`` it '
+         'remembers stores as\n'
          '        well.  With ``events=on`` each harvest of its own ends with '
          'an event.\n',
          'docs/interop/age-history.rst qapi/age-history.json'),

@@ -307,7 +307,7 @@ class Program(unittest.TestCase):
         self.assertRegex(missing.stdout, "^bench: /no/such/file.*\n$")
 
     def test_plots(self):
-        """Plots of what there is; without matplotlib it says what is missing."""
+        """Plots of what there is; without matplotlib it says what lacks."""
         report = {"results": [
             single("table", "x", "ns/page", [1, 3], about={
                 "gib": 1, "row": "test"}).json()]}

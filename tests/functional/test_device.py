@@ -19,8 +19,8 @@ import unittest
 
 import common
 
-from agelib.guest.workload import (Guest, WorkloadError, images_present, no_kernel,
-                             other_kernel)
+from agelib.guest.workload import (Guest, WorkloadError, images_present,
+                                   no_kernel, other_kernel)
 from agelib.qemu.harvest import PAGE, Harvester
 from agelib.qemu.patience import PATIENCE
 

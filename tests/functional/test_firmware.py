@@ -7,8 +7,8 @@ Firmware does what Linux no longer does: it runs without paging, from ROM and
 from flash that changes between memory and device, moves its own code and, on
 x86, works in system management mode.
 
-The emulators are those that were built, and once more what scripts/install makes
-of them.
+The emulators are those that were built, and once more what scripts/install
+makes of them.
 """
 
 import os

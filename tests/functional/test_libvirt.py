@@ -240,8 +240,9 @@ class Running(LibvirtTest):
                 f"unix:{self.domain.socket(target)}"), "utf-8")
         source.virsh(
             "migrate", "--live", "--unsafe", *options, "--persistent",
-            "--undefinesource", "--xml", path, "--persistent-xml", path, self.domain.name,
-            target.uri, "--migrateuri", f"unix://{target.folder}/migration")
+            "--undefinesource", "--xml", path, "--persistent-xml", path,
+            self.domain.name, target.uri,
+            "--migrateuri", f"unix://{target.folder}/migration")
         self.assertEqual(source.virsh("list", "--all", "--name"), "")
         self.domain.libvirtd = target
         self.domain.connect()

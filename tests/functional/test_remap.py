@@ -5,9 +5,9 @@ A memory map that changes while processors use devices.
 
 A vCPU that switches a PCI device's memory off and on makes new memory maps;
 what the TLBs of the others have of devices must not come to mean another one
-meanwhile.  If it does, reads come from the wrong device, and the end of a timer's
-interrupt is told to one that does not care: that timer has run for the last
-time.  See docs/devel/age-mends.rst.
+meanwhile.  If it does, reads come from the wrong device, and the end of a
+timer's interrupt is told to one that does not care: that timer has run for the
+last time.  See docs/devel/age-mends.rst.
 """
 
 import unittest

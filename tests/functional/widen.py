@@ -13,8 +13,8 @@ class Widen:
     """
     Has the threads of an emulator hesitate: ``tests/preload/widen.c``.
 
-    To be used in a ``with`` statement around the emulator, to which it gives its
-    ``environment``.
+    To be used in a ``with`` statement around the emulator, to which it gives
+    its ``environment``.
     """
 
     def __init__(self):

@@ -25,8 +25,10 @@ PLAIN = {f'qemu/{path.name}'
          for path in (ROOT / 'tests/unit/include/qemu').iterdir()}
 
 INCLUDE = re.compile(r'^#include "([^"]+)"', re.MULTILINE)
-DECLARED = re.compile(r'^[a-zA-Z][\w *\n]*?\b(age_\w+)\([^;{]*\);', re.MULTILINE)
-DEFINED = re.compile(r'^[a-zA-Z][\w *]*?\b(age_\w+)\([^;{]*\)\n\{', re.MULTILINE)
+DECLARED = re.compile(r'^[a-zA-Z][\w *\n]*?\b(age_\w+)\([^;{]*\);',
+                      re.MULTILINE)
+DEFINED = re.compile(r'^[a-zA-Z][\w *]*?\b(age_\w+)\([^;{]*\)\n\{',
+                     re.MULTILINE)
 STATIC = re.compile(r'^static\b')
 
 

@@ -175,7 +175,8 @@ class InstallTest(unittest.TestCase):
         self.assertFalse(self.prefix.exists())
         inside = stage / self.prefix.relative_to('/')
         self.assertTrue((inside / 'bin/qemu-age').exists())
-        self.assertNotIn(str(stage), (inside / 'share/age/manifest').read_text())
+        self.assertNotIn(str(stage),
+                         (inside / 'share/age/manifest').read_text())
         self.succeed('--uninstall', destdir=stage)
         self.assertEqual(everything(stage), [])
 

@@ -5,8 +5,8 @@ The benchmarks.
 - ``program``: the command line; runs rows and writes the report;
 - ``tables``: the rows *table* and *history*;
 - ``calls``: the row *call*;
-- ``guests``: the rows *load*, *boot*, *grow*, *blocks*, *interval*, *plugin* and
-  *rate*;
+- ``guests``: the rows *load*, *boot*, *grow*, *blocks*, *interval*, *plugin*
+  and *rate*;
 - ``balloon``: the row *balloon*;
 - ``harvests``: the row *harvest*;
 - ``faults``: the row *faults*;

@@ -43,7 +43,8 @@ class NodeView:
 def cumulative(counts, interval, unit):
     """A histogram of counts by idle age, as Prometheus has them."""
     edges = [edge for edge in EDGES if edge >= interval]
-    found = [(f"{edge:.1f}", at_most(counts, int(edge / interval + 1e-6)) * unit)
+    found = [(f"{edge:.1f}",
+              at_most(counts, int(edge / interval + 1e-6)) * unit)
              for edge in edges]
     return found + [("+Inf", int(counts.sum()) * unit)]
 
