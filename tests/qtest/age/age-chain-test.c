@@ -9,7 +9,6 @@
 
 #include "qemu/osdep.h"
 #include "qemu/units.h"
-#include "qobject/qnum.h"
 #include "board.h"
 #include "device.h"
 #include "qmp.h"
@@ -156,11 +155,6 @@ static void expect_call(Model *m, Call *c)
     }
 }
 
-static uint64_t get_uint(const QDict *dict, const char *key)
-{
-    return qnum_get_uint(qobject_to(QNum, qdict_get(dict, key)));
-}
-
 static void check_answers(const Call *c, const Range *r, const QDict *result)
 {
     QList *answers = qdict_get_qlist(result, "answers");
@@ -190,12 +184,12 @@ static void check_range(const Call *c, const Range *r, const QDict *result)
     g_autofree uint8_t *map = NULL;
     gsize bytes;
 
-    g_assert_cmphex(get_uint(result, "start"), ==, r->start);
-    g_assert_cmphex(get_uint(result, "end"), ==,
+    g_assert_cmphex(age_get_uint(result, "start"), ==, r->start);
+    g_assert_cmphex(age_get_uint(result, "end"), ==,
                     r->start + r->count * AGE_PAGE);
     g_assert(qdict_get_bool(result, "handled") == (c->how == BITMAP));
     g_assert(qdict_haskey(result, "reason") == (c->how != BITMAP));
-    g_assert_cmpuint(get_uint(result, "young-pages"), ==, r->young);
+    g_assert_cmpuint(age_get_uint(result, "young-pages"), ==, r->young);
     check_answers(c, r, result);
     if (c->bitmap) {
         map = g_base64_decode(qdict_get_str(result, "bitmap"), &bytes);

@@ -5,7 +5,6 @@
  */
 
 #include "qemu/osdep.h"
-#include "qobject/qnum.h"
 #include "guest.h"
 #include "qmp.h"
 
@@ -65,13 +64,13 @@ static uint64_t get_root(QTestState *qts, uint64_t *control)
     g_assert_cmpstr(qdict_get_str(root, "address-space"), ==, "memory");
     if (age_is_x86()) {
         g_assert(!qdict_haskey(root, "vttbr") && !qdict_haskey(root, "vtcr"));
-        pointer = qnum_get_uint(qobject_to(QNum, qdict_get(root, "eptp")));
+        pointer = age_get_uint(root, "eptp");
         *control = pointer & 0xfff;
         return pointer & ~0xfffULL;
     }
     g_assert(!qdict_haskey(root, "eptp"));
-    *control = qnum_get_uint(qobject_to(QNum, qdict_get(root, "vtcr")));
-    return qnum_get_uint(qobject_to(QNum, qdict_get(root, "vttbr")));
+    *control = age_get_uint(root, "vtcr");
+    return age_get_uint(root, "vttbr");
 }
 
 static void test_shape(const void *opaque)

@@ -9,7 +9,6 @@
  */
 
 #include "qemu/osdep.h"
-#include "qobject/qnum.h"
 #include "guest.h"
 #include "qmp.h"
 
@@ -140,11 +139,6 @@ static void check_bitmap(const Range *r, const QDict *result)
     g_assert_cmpmem(map, bytes, r->map, r->bytes);
 }
 
-static uint64_t run_address(const QDict *run, const char *key)
-{
-    return qnum_get_uint(qobject_to(QNum, qdict_get(run, key)));
-}
-
 /* Runs are as long as can be, and so alternate with what is old. */
 static void check_runs(const Range *r, const QDict *result)
 {
@@ -158,11 +152,11 @@ static void check_runs(const Range *r, const QDict *result)
 
         if (young && !was_young) {
             g_assert(entry);
-            g_assert_cmphex(run_address(qobject_to(QDict, entry->value),
-                                        "start"), ==, address);
+            g_assert_cmphex(age_get_uint(qobject_to(QDict, entry->value),
+                                         "start"), ==, address);
         } else if (was_young && !young) {
-            g_assert_cmphex(run_address(qobject_to(QDict, entry->value),
-                                        "end"), ==, address);
+            g_assert_cmphex(age_get_uint(qobject_to(QDict, entry->value),
+                                         "end"), ==, address);
             entry = qlist_next(entry);
         }
         was_young = young;
@@ -177,8 +171,8 @@ static void check_range(const Call *c, const Range *r, const QDict *result)
     for (unsigned bit = 0; bit < r->count; bit++) {
         young += get_bit(r->young, bit);
     }
-    g_assert_cmphex(run_address(result, "start"), ==, r->start);
-    g_assert_cmphex(run_address(result, "end"), ==,
+    g_assert_cmphex(age_get_uint(result, "start"), ==, r->start);
+    g_assert_cmphex(age_get_uint(result, "end"), ==,
                     r->start + r->count * AGE_PAGE);
     g_assert(qdict_get_bool(result, "handled"));
     g_assert(!qdict_haskey(result, "reason"));

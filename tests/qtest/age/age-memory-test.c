@@ -8,7 +8,6 @@
 #include "qemu/units.h"
 #include "qapi/error.h"
 #include "qobject/qjson.h"
-#include "qobject/qnum.h"
 #include "guest.h"
 #include "qmp.h"
 
@@ -31,11 +30,6 @@ static void check_refused(AgeGuest *g, const char *options, const char *want)
     g_assert_cmpstr(qdict_get_str(error, "desc"), ==, want);
 }
 
-static uint64_t get_uint(const QDict *dict, const char *key)
-{
-    return qnum_get_uint(qobject_to(QNum, qdict_get(dict, key)));
-}
-
 /* The pages of all ranges together */
 static uint64_t sum_pages(const QDict *result, const char *key)
 {
@@ -43,7 +37,7 @@ static uint64_t sum_pages(const QDict *result, const char *key)
     uint64_t sum = 0;
 
     QLIST_FOREACH_ENTRY(qdict_get_qlist(result, "ranges"), entry) {
-        sum += get_uint(qobject_to(QDict, entry->value), key);
+        sum += age_get_uint(qobject_to(QDict, entry->value), key);
     }
     return sum;
 }
@@ -103,8 +97,8 @@ static void check_ranges(AgeGuest *g, const QDict *result, bool hva)
 
     QLIST_FOREACH_ENTRY(qdict_get_qlist(result, "ranges"), entry) {
         QDict *range = qobject_to(QDict, entry->value);
-        uint64_t start = get_uint(range, "start");
-        uint64_t end = get_uint(range, "end");
+        uint64_t start = age_get_uint(range, "start");
+        uint64_t end = age_get_uint(range, "end");
 
         g_assert_true(!last || start > last);
         g_assert_true(in_slots(slots, start, hva));

@@ -6,7 +6,6 @@
 
 #include "qemu/osdep.h"
 #include "qemu/units.h"
-#include "qobject/qnum.h"
 #include "board.h"
 #include "qmp.h"
 #include "span.h"
@@ -22,11 +21,6 @@
 #define WARNING         "age: accesses to memory at "
 #define ABOVE_4G        (4 * GiB)
 
-static uint64_t get_uint(const QDict *dict, const char *key)
-{
-    return qnum_get_uint(qobject_to(QNum, qdict_get(dict, key)));
-}
-
 /* What of @space is not served, as "address+size" each */
 static char *unserved(QTestState *qts, const char *space)
 {
@@ -41,8 +35,8 @@ static char *unserved(QTestState *qts, const char *space)
         if (g_str_equal(qdict_get_str(range, "address-space"), space)) {
             g_string_append_printf(text, "%s%" PRIx64 "+%" PRIx64,
                                    text->len ? " " : "",
-                                   get_uint(range, "gpa"),
-                                   get_uint(range, "size"));
+                                   age_get_uint(range, "gpa"),
+                                   age_get_uint(range, "size"));
         }
     }
     return g_string_free(text, false);
@@ -66,7 +60,7 @@ static void check_leaf_size(QTestState *qts, uint64_t gpa, const char *want)
         QDict *slot = qobject_to(QDict, entry->value);
 
         if (g_str_equal(qdict_get_str(slot, "address-space"), "memory") &&
-            gpa - get_uint(slot, "gpa") < get_uint(slot, "size")) {
+            gpa - age_get_uint(slot, "gpa") < age_get_uint(slot, "size")) {
             g_assert_cmpstr(qdict_get_str(slot, "leaf-size"), ==, want);
             return;
         }

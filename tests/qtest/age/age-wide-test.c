@@ -7,7 +7,6 @@
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
 #include "qemu/units.h"
-#include "qobject/qnum.h"
 #include "board.h"
 #include "guest.h"
 #include "qmp.h"
@@ -46,11 +45,6 @@ static const Kind pmem = {
     "virtio-pmem", BACKEND_RAM "-device virtio-pmem-pci,memdev=other"
 };
 
-static uint64_t get_uint(const QDict *dict, const char *key)
-{
-    return qnum_get_uint(qobject_to(QNum, qdict_get(dict, key)));
-}
-
 /* The slot of the backend that is not the guest's first */
 static void find_other(QTestState *qts, AgeSlotInfo *slot)
 {
@@ -62,7 +56,7 @@ static void find_other(QTestState *qts, AgeSlotInfo *slot)
         const char *backend = qdict_get_try_str(dict, "backend");
 
         if (g_strcmp0(backend, "other") == 0) {
-            g_assert(age_find_slot(qts, "memory", get_uint(dict, "gpa"),
+            g_assert(age_find_slot(qts, "memory", age_get_uint(dict, "gpa"),
                                    slot));
             return;
         }
@@ -242,8 +236,8 @@ static void test_beyond(void)
                               qlist_peek(qdict_get_qlist(info, "unserved")));
     AgeSlotInfo slot;
 
-    g_assert_cmphex(get_uint(range, "gpa"), ==, BEYOND);
-    g_assert_cmpuint(get_uint(range, "size"), ==, SIZE);
+    g_assert_cmphex(age_get_uint(range, "gpa"), ==, BEYOND);
+    g_assert_cmpuint(age_get_uint(range, "size"), ==, SIZE);
     g_assert_nonnull(strstr(qdict_get_str(range, "reason"),
                             "beyond the guest-physical addresses"));
     g_assert(!age_find_slot(g->qts, "memory", BEYOND, &slot));

@@ -9,7 +9,6 @@
 
 #include "qemu/osdep.h"
 #include "qemu/bswap.h"
-#include "qobject/qnum.h"
 #include "check.h"
 #include "qmp.h"
 
@@ -300,11 +299,6 @@ static uint64_t check_dump(const Dump *d, GArray *young)
     return leaves;
 }
 
-static uint64_t get_uint(const QDict *dict, const char *key)
-{
-    return qnum_get_uint(qobject_to(QNum, qdict_get(dict, key)));
-}
-
 /* Add what a harvest of @slot finds young, by addresses in QEMU. */
 static void harvest_slot(QTestState *qts, const AgeSlotInfo *slot,
                          GArray *young)
@@ -392,7 +386,7 @@ uint64_t age_all_tables(QTestState *qts)
     uint64_t sum = 0;
 
     QLIST_FOREACH_ENTRY(qdict_get_qlist(info, "tables"), e) {
-        sum += get_uint(qobject_to(QDict, qlist_entry_obj(e)), "tables");
+        sum += age_get_uint(qobject_to(QDict, qlist_entry_obj(e)), "tables");
     }
     return sum;
 }

@@ -11,7 +11,7 @@
 #include "guest.h"
 #include "qmp.h"
 
-static uint64_t get_uint(const QDict *dict, const char *key)
+uint64_t age_get_uint(const QDict *dict, const char *key)
 {
     return qnum_get_uint(qobject_to(QNum, qdict_get(dict, key)));
 }
@@ -84,7 +84,7 @@ uint64_t age_count(QTestState *qts, uint64_t start, uint64_t end, bool clear)
     g_autoptr(QDict) result = harvest_one(qts, start, end, clear,
                                           "{ 'format': 'count' }");
 
-    return get_uint(first_range(result), "young-pages");
+    return age_get_uint(first_range(result), "young-pages");
 }
 
 void age_wait_flushed(QTestState *qts)
@@ -129,14 +129,14 @@ uint64_t age_generation(QTestState *qts)
 {
     g_autoptr(QDict) info = age_query(qts);
 
-    return get_uint(info, "generation");
+    return age_get_uint(info, "generation");
 }
 
 uint64_t age_counter(QTestState *qts, const char *name)
 {
     g_autoptr(QDict) info = age_query(qts);
 
-    return get_uint(qdict_get_qdict(info, "counters"), name);
+    return age_get_uint(qdict_get_qdict(info, "counters"), name);
 }
 
 uint64_t age_num_tables(QTestState *qts, int level)
@@ -148,7 +148,7 @@ uint64_t age_num_tables(QTestState *qts, int level)
         QDict *tables = qobject_to(QDict, entry->value);
 
         if (qdict_get_int(tables, "level") == level) {
-            return get_uint(tables, "tables");
+            return age_get_uint(tables, "tables");
         }
     }
     g_assert_not_reached();
@@ -163,9 +163,9 @@ GArray *age_slots(QTestState *qts)
     QLIST_FOREACH_ENTRY(qdict_get_qlist(info, "slots"), entry) {
         QDict *dict = qobject_to(QDict, entry->value);
         AgeSlotInfo slot = {
-            .gpa = get_uint(dict, "gpa"),
-            .size = get_uint(dict, "size"),
-            .hva = get_uint(dict, "hva"),
+            .gpa = age_get_uint(dict, "gpa"),
+            .size = age_get_uint(dict, "size"),
+            .hva = age_get_uint(dict, "hva"),
             .readonly = qdict_get_bool(dict, "read-only"),
         };
 
@@ -207,8 +207,8 @@ void age_parse_entry(const QDict *entry, AgeLeafInfo *info)
     *info = (AgeLeafInfo) {
         .level = qdict_get_int(entry, "level"),
         .index = qdict_get_int(entry, "index"),
-        .value = get_uint(entry, "value"),
-        .address = get_uint(entry, "address"),
+        .value = age_get_uint(entry, "value"),
+        .address = age_get_uint(entry, "address"),
         .read = qdict_get_bool(entry, "read"),
         .write = qdict_get_bool(entry, "write"),
         .execute = qdict_get_bool(entry, "execute"),
@@ -288,9 +288,9 @@ static void add_runs(GArray *pages, const QDict *range)
 
     QLIST_FOREACH_ENTRY(qdict_get_qlist(range, "runs"), entry) {
         QDict *run = qobject_to(QDict, entry->value);
-        uint64_t end = get_uint(run, "end");
+        uint64_t end = age_get_uint(run, "end");
 
-        for (uint64_t page = get_uint(run, "start"); page < end;
+        for (uint64_t page = age_get_uint(run, "start"); page < end;
              page += AGE_PAGE) {
             g_array_append_val(pages, page);
         }
@@ -302,7 +302,8 @@ static void add_bits(GArray *pages, const QDict *range, bool clear)
     gsize size;
     g_autofree uint8_t *map = g_base64_decode(qdict_get_str(range, "bitmap"),
                                               &size);
-    uint64_t start = get_uint(range, "start"), end = get_uint(range, "end");
+    uint64_t start = age_get_uint(range, "start");
+    uint64_t end = age_get_uint(range, "end");
 
     for (uint64_t page = start; page < end; page += AGE_PAGE) {
         uint64_t bit = (end - page) / AGE_PAGE - 1;
@@ -332,7 +333,7 @@ GArray *age_young_pages(QTestState *qts, uint64_t start, uint64_t end,
     GArray *pages = age_pages_new();
 
     age_add_told_pages(pages, range, clear);
-    g_assert_cmpuint(pages->len, ==, get_uint(range, "young-pages"));
+    g_assert_cmpuint(pages->len, ==, age_get_uint(range, "young-pages"));
     return pages;
 }
 

@@ -91,6 +91,9 @@ void age_flush_all(QTestState *qts);
 /* Wait until no vCPU has a flush pending */
 void age_wait_flushed(QTestState *qts);
 
+/* A member of up to 64 bits without a sign, such as an address */
+uint64_t age_get_uint(const QDict *dict, const char *key);
+
 /* query-age, and parts of it */
 QDict *age_query(QTestState *qts);
 uint64_t age_generation(QTestState *qts);
