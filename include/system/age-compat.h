@@ -29,7 +29,11 @@
 #include "hw/core/boards.h"
 #include "hw/core/qdev-properties.h"
 #include "hw/core/resettable.h"
+#include "qemu/aio.h"
+#include "system/memory_cached.h"
+#include "system/ramblock.h"
 #else
+#include "block/aio.h"
 #include "hw/boards.h"
 #include "hw/qdev-properties.h"
 #include "hw/resettable.h"
