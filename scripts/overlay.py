@@ -161,7 +161,7 @@ HOOKS = [
          "    Show the crypto devices.\nERST",
          '#include "accel/age/monitor/hmp-commands-info.h.inc"',
          'accel/age/monitor/hmp-commands-info.h.inc'),
-    Hook('hmp-commands.hx', 'before', '#if defined(CONFIG_XEN_EMU)',
+    Hook('hmp-commands.hx', 'before', '#if defined(CONFIG_FDT)',
          '#include "accel/age/monitor/hmp-commands.h.inc"',
          'accel/age/monitor/hmp-commands.h.inc'),
     Hook('qemu-options.hx', 'after',
