@@ -126,6 +126,17 @@ class InstallTest(unittest.TestCase):
         for path in self.prefix.rglob('*'):
             self.assertEqual(path.stat().st_mode & 0o022, 0, path)
 
+    def test_license_of_qemu(self):
+        """That of the tree which was built, whichever release it is."""
+        tree = self.folder / 'a tree'
+        for folder in tree, self.build / 'qemu':
+            folder.mkdir()
+        (tree / 'COPYING').write_text('terms of this tree')
+        (self.build / 'qemu/.stamp').write_text(f'{tree} 1.2.3 --a --b\n')
+        self.succeed()
+        copied = self.prefix / 'share/doc/age/qemu/COPYING'
+        self.assertEqual(copied.read_text(), 'terms of this tree')
+
     def test_uninstall(self):
         """Folders above the prefix were not there either."""
         before = everything(self.folder)
