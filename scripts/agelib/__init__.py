@@ -10,6 +10,7 @@ distribution's source, and what is needed of them is little.
 - ``qemu``: runs an emulator, speaks QMP, harvests;
 - ``tables``: decodes the page tables of a dump by the manuals;
 - ``guest``: Linux guests with a program of ours in them;
+- ``options``: numbers on the command line;
 - ``terminal``: output for a terminal and for a pipe;
 - ``version``: the version of this source, and the option that tells it;
 - ``soak``: ``scripts/soak``;
@@ -17,8 +18,8 @@ distribution's source, and what is needed of them is little.
 - ``qemu_age``: ``scripts/qemu-age``;
 - ``demo``: ``scripts/demo``.
 
-``qemu``, ``tables``, ``terminal`` and ``version`` use nothing else of this
-library, and ``guest`` uses ``qemu``.  The last four use these, and of each
+``qemu``, ``tables``, ``options``, ``terminal`` and ``version`` use nothing else
+of this library, and ``guest`` uses ``qemu``.  The last four use these, and of each
 other only ``demo`` uses ``qemu_age``; ``tests/scripts/test_layers.py`` holds
 it.
 """

@@ -16,14 +16,15 @@ LIB = Path(__file__).resolve().parents[2] / 'scripts/agelib'
 # room for a circle: each part only uses what comes before it.
 USES = {
     'version': [],
+    'options': [],
     'terminal': [],
     'qemu': [],
     'tables': [],
     'guest': ['qemu'],
     'soak': ['qemu', 'tables', 'guest'],
-    'bench': ['version', 'terminal', 'qemu', 'guest'],
+    'bench': ['version', 'options', 'terminal', 'qemu', 'guest'],
     'qemu_age': ['version', 'terminal', 'qemu', 'tables'],
-    'demo': ['version', 'terminal', 'qemu', 'guest', 'qemu_age'],
+    'demo': ['version', 'options', 'terminal', 'qemu', 'guest', 'qemu_age'],
 }
 
 

@@ -34,6 +34,7 @@ import time
 from pathlib import Path
 
 from ..guest.workload import GUESTS, WorkloadError
+from ..options import count
 from ..qemu.emulator import TOP, EmulatorError
 from ..qemu.harvest import HarvestError
 from ..qemu.qmp import QMPError
@@ -97,11 +98,11 @@ def parse_args(argv):
     parser.add_argument("--quick", action="store_true",
                         help="few rows, one short run of each, to see that "
                              "all of it works; the figures are worth little")
-    parser.add_argument("--runs", type=int, metavar="N",
+    parser.add_argument("--runs", type=count, metavar="N",
                         help="runs of each row (default: 7; quick: 1)")
     parser.add_argument("--arch", action="append", choices=sorted(GUESTS),
                         help="only guests of this one (default: both)")
-    parser.add_argument("--max-gib", type=int, metavar="GIB",
+    parser.add_argument("--max-gib", type=count, metavar="GIB",
                         help="leave out larger tables, and make the machine "
                              "of the row call no larger (default: no bound)")
     parser.add_argument("--json", metavar="FILE", help="write all figures")
@@ -131,8 +132,6 @@ def check_args(parser, args):
             parser.error(f"there is no row {row}; see --list")
     if args.runs is None:
         args.runs = 1 if args.quick else 7
-    if args.runs < 1:
-        parser.error("--runs: at least 1")
     args.archs = args.arch or list(GUESTS)
     args.row = args.row or (QUICK_ROWS if args.quick else list(ROWS))
     args.sizes = dict(QUICK if args.quick else FULL)

@@ -55,6 +55,7 @@ import sys
 from pathlib import Path
 
 from ..guest.workload import GUESTS
+from ..options import count
 from ..qemu.emulator import build_dir
 from ..terminal import Terminal
 from ..version import add_version
@@ -105,7 +106,7 @@ def parse_args(argv):
                     "second, and hold them against the guests' own account.")
     parser.add_argument("--arch", action="append", choices=sorted(GUESTS),
                         help="only this one (default: both, in turn)")
-    parser.add_argument("--seconds", type=int, default=12,
+    parser.add_argument("--seconds", type=count, default=12,
                         help="how long to watch each guest (default: 12)")
     parser.add_argument("--memory", type=int, default=512, metavar="MIB",
                         help="memory of each guest (default: 512)")
@@ -138,8 +139,6 @@ def parse_args(argv):
         parser.error("--kernel and --initrd are for one architecture: give "
                      "--arch")
     args.arch = args.arch or ["x86_64", "aarch64"]
-    if args.seconds < 1:
-        parser.error("--seconds: at least 1")
     if args.memory < 256:
         parser.error("--memory: at least 256, or Linux does not boot")
     if not 1 <= args.cpus <= 8:
