@@ -62,6 +62,18 @@ echo "not ok 2 /x/two"
 exit 1
 '''
 
+# As that of QEMU's tests of TCG, which find their emulator by QEMU=
+MAKEFILE = r'''# SPDX-License-Identifier: GPL-2.0-or-later
+help:
+\t@printf '%s\n' 'Available tests:' '  run-same' '  run-other' '  run-no'
+run-same:
+\t@test -x $(QEMU)
+run-other:
+\t@$(QEMU) -accel tcg | grep -q tcg
+run-no:
+\t@echo '  SKIPPED no on this because'
+'''.replace(r'\t', '\t')
+
 
 class PeerSuitesTest(unittest.TestCase):
     """A build folder with emulators, and a folder with a suite."""
@@ -133,13 +145,25 @@ class PeerSuitesTest(unittest.TestCase):
         self.assertRegex(done.stdout, r'some-test +FAIL \(2 cases\) +'
                                       r'PASS \(2 cases\) +DIFFERENT\n')
 
+    def test_tcg_tests(self):
+        self.add('build/qemu/tests/tcg/x86_64-softmmu/Makefile', MAKEFILE)
+        done = self.run_it('--tcg-tests', 'x86_64')
+        self.assertEqual((done.returncode, done.stderr), (1, ''))
+        self.assertRegex(done.stdout, r'(?s)same +PASS +PASS\n.*'
+                                      r'other +PASS +FAIL +DIFFERENT\n.*'
+                                      r'no +SKIP +SKIP\n')
+        done = self.run_it('--tcg-tests', 'x86_64', '--tests', 'unknown')
+        self.assertEqual(done.returncode, 2)
+        self.assertIn('unknown has no result', done.stderr)
+
     def test_errors(self):
         """One line each."""
         self.add('suite/config.mak', 'ARCH=s390x\n')
         for args, wanted in (
                 (['--kvm-unit-tests', self.build], 'no config.mak'),
                 (['--kvm-unit-tests', self.folder / 'suite'], 's390x'),
-                (['--qtests', 'x86_64'], 'build them first')):
+                (['--qtests', 'x86_64'], 'build them first'),
+                (['--tcg-tests', 'x86_64'], 'found no compiler')):
             done = self.run_it(*args)
             self.assertEqual((done.returncode, done.stdout), (2, ''), args)
             self.assertEqual(done.stderr.count('\n'), 1)
