@@ -19,7 +19,7 @@ distribution's source, and what is needed of them is little.
 - ``demo``: ``scripts/demo``.
 
 ``qemu``, ``tables``, ``options``, ``terminal`` and ``version`` use nothing else
-of this library, and ``guest`` uses ``qemu``.  The last four use these, and of each
-other only ``demo`` uses ``qemu_age``; ``tests/scripts/test_layers.py`` holds
-it.
+of this library, and ``guest`` uses ``qemu``.  The last four use these, and of
+each other only ``demo`` uses ``qemu_age``; ``tests/scripts/test_layers.py``
+holds it.
 """
