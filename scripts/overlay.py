@@ -414,10 +414,22 @@ class Overlay:
         for place in self.wanted_links():
             path = self.tree / place
             if os.path.lexists(path) and not self.is_ours(place):
-                what = 'not a link of ours'
-                if path.is_symlink():
-                    what = f'a link to {os.readlink(path)}'
-                raise OverlayError(f'{path} is in the way: {what}')
+                raise OverlayError(f'{path} is in the way: '
+                                   + self.intruder(place))
+
+    def intruder(self, place):
+        """What is where a link has to go, and what can be done about it."""
+        path = self.tree / place
+        if not path.is_symlink():
+            return 'not a link of ours; move it out of this tree'
+        target = os.readlink(path)
+        what = f'a link to {target}'
+        other = target.removesuffix('/' + place)
+        if other == target:
+            return f'{what}; remove it'
+        # Theirs knows which lines it has put into the tree.
+        return (f'{what}; "{other}/scripts/overlay.py revert {self.tree}" '
+                'takes that checkout out of this tree')
 
     def make_link(self, place):
         """Make one link point here; say whether that took a change."""

@@ -209,13 +209,21 @@ class OverlayTest(unittest.TestCase):
 
     def test_foreign_file_in_the_way(self):
         write_files(self.tree, {'qapi/age.json': '# someone else\n'})
-        self.assert_refused(['qapi/age.json', 'in the way'])
+        self.assert_refused(['qapi/age.json', 'in the way', 'move it out'])
 
     def test_foreign_link_in_the_way(self):
-        other = self.dir / 'other/accel/age'
-        other.mkdir(parents=True)
-        (self.tree / 'accel/age').symlink_to(other)
-        self.assert_refused(['accel/age', str(other)])
+        (self.tree / 'accel/age').symlink_to('/dev/null')
+        self.assert_refused(['accel/age', '/dev/null; remove it'])
+
+    def test_another_checkout_in_the_way(self):
+        other = self.dir / 'other'
+        write_files(other, CHECKOUT)
+        theirs = overlay.Overlay(self.tree, other, HOOKS)
+        theirs.apply()
+        self.assert_refused(['in the way', f'a link to {other}',
+                             f'{other}/scripts/overlay.py revert {self.tree}'])
+        theirs.revert()
+        self.overlay().apply()
 
     def test_line_there_but_elsewhere(self):
         write_files(self.tree, {'accel/meson.build':
