@@ -6,6 +6,7 @@
 """Suites of a few lines, under emulators that only tell who they are."""
 
 import json
+import re
 import subprocess
 import tempfile
 import unittest
@@ -60,6 +61,15 @@ esac
 echo "ok 1 /x/one"
 echo "not ok 2 /x/two"
 exit 1
+'''
+
+# Tells who it is, and who the program is that it waits for.
+HANGING = r'''#!/bin/sh
+# SPDX-License-Identifier: GPL-2.0-or-later
+echo "$$" >> %s
+sleep 1000 &
+echo "$!" >> %s
+wait
 '''
 
 # As that of QEMU's tests of TCG, which find their emulator by QEMU=
@@ -155,6 +165,29 @@ class PeerSuitesTest(unittest.TestCase):
         done = self.run_it('--tcg-tests', 'x86_64', '--tests', 'unknown')
         self.assertEqual(done.returncode, 2)
         self.assertIn('unknown has no result', done.stderr)
+
+    def test_timeout(self):
+        """A test that stands still ends, with the emulator that it started."""
+        mark = str(self.folder / 'mark')
+        self.add('build/qemu/tests/qtest/some-test', HANGING % (mark, mark))
+        done = self.run_it('--qtests', 'x86_64', '--timeout', '0.5')
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertRegex(done.stdout, r'some-test +TIMEOUT +TIMEOUT\n')
+        for pid in Path(mark).read_text('utf-8').split():
+            state = Path(f'/proc/{pid}/stat')
+            self.assertTrue(not state.exists()
+                            or ') Z ' in state.read_text('utf-8'))
+
+    def test_timeout_of_each(self):
+        """The suites whose programs start others."""
+        self.add('suite/run_tests.sh', HANGING % ('/dev/null', '/dev/null'))
+        makefile = MAKEFILE.replace('@test -x $(QEMU)', '@sleep 1000')
+        self.add('build/qemu/tests/tcg/x86_64-softmmu/Makefile', makefile)
+        done = self.run_suite('--timeout', '1', '--tcg-tests', 'x86_64',
+                              '--tests', 'same')
+        self.assertEqual((done.returncode, done.stderr), (0, ''))
+        self.assertEqual(len(re.findall(r'same +TIMEOUT +TIMEOUT\n',
+                                        done.stdout)), 2)
 
     def test_errors(self):
         """One line each."""
