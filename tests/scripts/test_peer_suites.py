@@ -110,6 +110,18 @@ class PeerSuitesTest(unittest.TestCase):
         """As the suite's own ./configure does."""
         self.add('suite/config.mak', f'SRCDIR=/x\nARCH={arch}\nBITS=64\n')
 
+    def add_qtest(self, text):
+        """some-test of x86-64, and those that are not built, or not its own."""
+        folder = self.build / 'qemu/tests/qtest'
+        self.add('build/qemu/tests/qtest/some-test', text)
+        self.add('build/qemu/tests/qtest/wrong-test', text)
+        tests = [('x86_64', 'some-test'), ('aarch64', 'wrong-test'),
+                 ('x86_64', 'late-test'), ('x86_64', 'age/age-test')]
+        self.add('build/qemu/meson-info/intro-tests.json', json.dumps(
+            [{'cmd': [str(folder / name), '--tap', '-k'],
+              'suite': ['qemu:qtest', f'qemu:qtest-{arch}']}
+             for arch, name in tests]))
+
     def run_it(self, *args):
         """The finished script."""
         return subprocess.run([SCRIPT, '--build', self.build, *args],
@@ -149,11 +161,12 @@ class PeerSuitesTest(unittest.TestCase):
         self.assertIn('unknown has no result', done.stderr)
 
     def test_qtests(self):
-        self.add('build/qemu/tests/qtest/some-test', QTEST)
+        self.add_qtest(QTEST)
         done = self.run_it('--qtests', 'x86_64')
         self.assertEqual((done.returncode, done.stderr), (1, ''))
         self.assertRegex(done.stdout, r'some-test +FAIL \(2 cases\) +'
                                       r'PASS \(2 cases\) +DIFFERENT\n')
+        self.assertIn('\n1 tests under both', done.stdout)
 
     def test_tcg_tests(self):
         self.add('build/qemu/tests/tcg/x86_64-softmmu/Makefile', MAKEFILE)
@@ -169,7 +182,7 @@ class PeerSuitesTest(unittest.TestCase):
     def test_timeout(self):
         """A test that stands still ends, with the emulator that it started."""
         mark = str(self.folder / 'mark')
-        self.add('build/qemu/tests/qtest/some-test', HANGING % (mark, mark))
+        self.add_qtest(HANGING % (mark, mark))
         done = self.run_it('--qtests', 'x86_64', '--timeout', '0.5')
         self.assertEqual((done.returncode, done.stderr), (0, ''))
         self.assertRegex(done.stdout, r'some-test +TIMEOUT +TIMEOUT\n')
@@ -195,16 +208,21 @@ class PeerSuitesTest(unittest.TestCase):
         for args, wanted in (
                 (['--kvm-unit-tests', self.build], 'no config.mak'),
                 (['--kvm-unit-tests', self.folder / 'suite'], 's390x'),
-                (['--qtests', 'x86_64'], 'build them first'),
+                (['--qtests', 'x86_64'], 'build QEMU first'),
                 (['--tcg-tests', 'x86_64'], 'found no compiler')):
             done = self.run_it(*args)
             self.assertEqual((done.returncode, done.stdout), (2, ''), args)
             self.assertEqual(done.stderr.count('\n'), 1)
             self.assertIn(wanted, done.stderr)
-        self.add('build/qemu/tests/qtest/some-test', QTEST)
-        done = self.run_it('--qtests', 'x86_64', '--tests', 'other-test')
-        self.assertEqual(done.returncode, 2)
-        self.assertIn('other-test: No such file', done.stderr)
+        self.add_qtest(QTEST)
+        for name, wanted in (('wrong-test', 'wrong-test has no result'),
+                             ('late-test', 'late-test: No such file')):
+            done = self.run_it('--qtests', 'x86_64', '--tests', name)
+            self.assertEqual(done.returncode, 2)
+            self.assertIn(wanted, done.stderr)
+        (self.build / 'qemu/tests/qtest/some-test').unlink()
+        done = self.run_it('--qtests', 'x86_64')
+        self.assertIn('tests/qtest/late-test\n', done.stderr)
         self.configure('x86_64')
         (self.build / 'qemu-system-x86_64').unlink()
         done = self.run_suite()
