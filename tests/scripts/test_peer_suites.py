@@ -7,8 +7,10 @@
 
 import json
 import re
+import signal
 import subprocess
 import tempfile
+import time
 import unittest
 from pathlib import Path
 
@@ -66,10 +68,10 @@ exit 1
 # Tells who it is, and who the program is that it waits for.
 HANGING = r'''#!/bin/sh
 # SPDX-License-Identifier: GPL-2.0-or-later
-echo "$$" >> %s
+echo "$$" >> %(mark)s
 sleep 1000 &
-echo "$!" >> %s
-wait
+echo "$!" >> %(mark)s
+%(wait)s
 '''
 
 # As that of QEMU's tests of TCG, which find their emulator by QEMU=
@@ -98,6 +100,7 @@ class PeerSuitesTest(unittest.TestCase):
         self.add('suite/run_tests.sh', RUN_TESTS)
         self.add('suite/.gitlab-ci.yml', JOBS)
         self.configure('x86_64')
+        self.mark = self.folder / 'mark'
 
     def add(self, name, text):
         """A program."""
@@ -177,26 +180,61 @@ class PeerSuitesTest(unittest.TestCase):
                                       r'no +SKIP +SKIP\n')
         done = self.run_it('--tcg-tests', 'x86_64', '--tests', 'unknown')
         self.assertEqual(done.returncode, 2)
-        self.assertIn('unknown has no result', done.stderr)
+        self.assertIn('there is no unknown', done.stderr)
 
     def test_timeout(self):
         """A test that stands still ends, with the emulator that it started."""
-        mark = str(self.folder / 'mark')
-        self.add_qtest(HANGING % (mark, mark))
-        done = self.run_it('--qtests', 'x86_64', '--timeout', '0.5')
+        self.add_hanging()
+        done = self.run_it('--qtests', 'x86_64', '--timeout', '2')
         self.assertEqual((done.returncode, done.stderr), (0, ''))
         self.assertRegex(done.stdout, r'some-test +TIMEOUT +TIMEOUT\n')
-        for pid in Path(mark).read_text('utf-8').split():
+        self.assert_ended()
+
+    def test_timeout_of_a_child(self):
+        """What a test leaves behind has its output, and ends as well."""
+        self.add_hanging('')
+        done = self.run_it('--qtests', 'x86_64', '--timeout', '2')
+        self.assertRegex(done.stdout, r'some-test +TIMEOUT +TIMEOUT\n')
+        self.assert_ended()
+
+    def test_stop(self):
+        """Ctrl-C, or the end of a terminal, ends all of it."""
+        for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
+            self.add_hanging()
+            with subprocess.Popen(
+                    [SCRIPT, '--build', self.build, '--qtests', 'x86_64'],
+                    stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as done:
+                while not self.mark.exists() or \
+                        len(self.mark.read_text('utf-8').split()) < 2:
+                    time.sleep(0.05)
+                done.send_signal(number)
+                self.assertEqual(done.communicate()[1], b'')
+            self.assertEqual(done.returncode, 128 + number)
+            self.assert_ended()
+
+    def add_hanging(self, wait='wait'):
+        """A test that tells who it and its child are, and stands still."""
+        self.mark.unlink(missing_ok=True)
+        self.add_qtest(HANGING % {'mark': self.mark, 'wait': wait})
+
+    def assert_ended(self):
+        """Nothing of that test runs any more."""
+        for pid in self.mark.read_text('utf-8').split():
             state = Path(f'/proc/{pid}/stat')
-            self.assertTrue(not state.exists()
-                            or ') Z ' in state.read_text('utf-8'))
+            for _ in range(100):
+                if not state.exists() or ') Z ' in state.read_text('utf-8'):
+                    break
+                time.sleep(0.05)
+            else:
+                self.fail(f'{pid} still runs')
 
     def test_timeout_of_each(self):
         """The suites whose programs start others."""
-        self.add('suite/run_tests.sh', HANGING % ('/dev/null', '/dev/null'))
+        self.add('suite/run_tests.sh',
+                 HANGING % {'mark': '/dev/null', 'wait': 'wait'})
         makefile = MAKEFILE.replace('@test -x $(QEMU)', '@sleep 1000')
         self.add('build/qemu/tests/tcg/x86_64-softmmu/Makefile', makefile)
-        done = self.run_suite('--timeout', '1', '--tcg-tests', 'x86_64',
+        done = self.run_suite('--timeout', '2', '--tcg-tests', 'x86_64',
                               '--tests', 'same')
         self.assertEqual((done.returncode, done.stderr), (0, ''))
         self.assertEqual(len(re.findall(r'same +TIMEOUT +TIMEOUT\n',
@@ -215,7 +253,7 @@ class PeerSuitesTest(unittest.TestCase):
             self.assertEqual(done.stderr.count('\n'), 1)
             self.assertIn(wanted, done.stderr)
         self.add_qtest(QTEST)
-        for name, wanted in (('wrong-test', 'wrong-test has no result'),
+        for name, wanted in (('wrong-test', 'there is no wrong-test'),
                              ('late-test', 'late-test: No such file')):
             done = self.run_it('--qtests', 'x86_64', '--tests', name)
             self.assertEqual(done.returncode, 2)
