@@ -37,11 +37,12 @@ class CiTest(unittest.TestCase):
         check.write_text(CHECK)
         check.chmod(0o755)
 
-    def run_ci(self, old, new, status=0, seconds=0):
+    def run_ci(self, old, new, status=(0, 0), seconds=0):
         """Exit status and lines, from what a check says on each release."""
-        for release, said in ('10.0', old), ('10.2', new):
+        for release, said, ended in (('10.0', old, status[0]),
+                                     ('10.2', new, status[1])):
             (self.folder / f'said-{release}').write_text(said)
-            (self.folder / f'status-{release}').write_text(f'{status}\n')
+            (self.folder / f'status-{release}').write_text(f'{ended}\n')
         done = subprocess.run([self.folder / '.ci/run'], check=False,
                               env=os.environ | {'SECONDS': str(seconds)},
                               capture_output=True, text=True)
@@ -64,8 +65,8 @@ class CiTest(unittest.TestCase):
         """A failure on either release is one of the whole."""
         good = '5 passed, 0 failed, 1 skipped\n'
         bad = '4 passed, 1 failed, 1 skipped\n'
-        for old, new in (good, bad), (bad, good):
-            status, lines = self.run_ci(old, new, status=1)
+        for old, new, ended in (good, bad, (0, 1)), (bad, good, (1, 0)):
+            status, lines = self.run_ci(old, new, ended)
             self.assertEqual(status, 1)
             self.assertEqual(lines[-1], '9 passed, 1 failed, 2 skipped')
 
@@ -77,6 +78,15 @@ class CiTest(unittest.TestCase):
             self.assertEqual(status, 1)
             self.assertIn('QEMU 10.2: scripts/check broke off', lines)
             self.assertEqual(lines[-1], '5 passed, 1 failed, 1 skipped')
+
+    def test_no_failure_counted(self):
+        """A check that failed has failed, whatever it counts."""
+        for said in '0 passed, 0 failed, 0 skipped\n', \
+                '4 passed, 0 failed, 1 skipped\n':
+            status, lines = self.run_ci(said, '5 passed, 0 failed, 0 skipped',
+                                        (1, 0))
+            self.assertEqual(status, 1)
+            self.assertIn(', 1 failed, ', lines[-1])
 
     def test_no_source(self):
         """A release whose source has vanished is no failure."""
@@ -94,11 +104,11 @@ class CiTest(unittest.TestCase):
     def test_late(self):
         """A slow machine has no time for the second release, and says so."""
         status, lines = self.run_ci('5 passed, 0 failed, 0 skipped\n', '',
-                                    seconds=3005)
+                                    seconds=3200)
         self.assertEqual(status, 0)
         self.assertEqual(
             lines[-2],
-            'QEMU 10.2: skipped, after 50 minutes there is no time')
+            'QEMU 10.2: skipped, there is no time after 53 min')
         self.assertEqual(lines[-1], '5 passed, 0 failed, 1 skipped')
 
 
