@@ -89,6 +89,12 @@ def is_python(path):
     return path.suffix == '.py' or line.startswith('#!') and 'python' in line
 
 
+def is_narrow(path):
+    """Files with a limit to their lines that no other check knows."""
+    return (is_c(path) or is_shell(path)
+            or path.name in {'meson.build', 'meson.options', 'Kconfig'})
+
+
 def needs_license(path):
     """Whether the file has to say under which license it is."""
     return (path.suffix in LICENSED or path.name in LICENSED_NAMES
@@ -111,7 +117,7 @@ def own_rules(path):
             found.append(f'{where}: white space at the end of the line')
         if is_c(path) and '\t' in line:
             found.append(f'{where}: tab')
-        if is_c(path) and len(line) > WIDTH:
+        if is_narrow(path) and len(line) > WIDTH:
             found.append(f'{where}: {len(line)} columns, {WIDTH} are the limit')
         if is_racy(path) and RACY.search(line):
             found.append(f'{where}: read the format by its accessor')
