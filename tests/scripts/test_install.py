@@ -137,6 +137,17 @@ class InstallTest(unittest.TestCase):
         copied = self.prefix / 'share/doc/age/qemu/COPYING'
         self.assertEqual(copied.read_text(), 'terms of this tree')
 
+    def test_license_of_a_moved_tree(self):
+        """It is beside the script, as the checkout was moved with it."""
+        tree = ROOT / 'qemu-src'
+        if not tree.exists():
+            self.skipTest(f'there is no {tree}')
+        (self.build / 'qemu').mkdir()
+        (self.build / 'qemu/.stamp').write_text('/gone 1.2.3 --a --b\n')
+        self.succeed()
+        copied = self.prefix / 'share/doc/age/qemu/COPYING'
+        self.assertEqual(copied.read_text(), (tree / 'COPYING').read_text())
+
     def test_uninstall(self):
         """Folders above the prefix were not there either."""
         before = everything(self.folder)

@@ -350,6 +350,17 @@ class RealTest(PackageMixin, unittest.TestCase):
         path = make(self.build, self.folder / 'second')
         self.assertEqual(digest(path), digest(self.path))
 
+    def test_sources(self):
+        """QEMU's messages name its sources from the top of their tree on."""
+        stamp = (self.build / 'qemu/.stamp').read_text('utf-8')
+        tree = re.match(r'(.*) [\d.]+ --', stamp)[1]
+        seen = os.path.relpath(tree, os.path.realpath(self.build / 'qemu'))
+        for arch in ARCHS:
+            path = self.files / f'usr/libexec/age/qemu-system-{arch}'
+            data = path.read_bytes()
+            self.assertIn(b'\0accel/tcg/cputlb.c\0', data)
+            self.assertEqual(data.count(f'\0{seen}/'.encode()), 0, path)
+
 
 if __name__ == '__main__':
     unittest.main()
