@@ -169,8 +169,11 @@ static uint64_t read_gpr(unsigned gpr)
     g_autoptr(GByteArray) bytes = g_byte_array_new();
     uint64_t value;
 
-    if (!gprs[gpr] ||
-        qemu_plugin_read_register(gprs[gpr], bytes) != sizeof(value)) {
+    /* It returns a size, and from QEMU 11.0 on whether there is one. */
+    if (gprs[gpr]) {
+        qemu_plugin_read_register(gprs[gpr], bytes);
+    }
+    if (bytes->len != sizeof(value)) {
         abort();
     }
     memcpy(&value, bytes->data, sizeof(value));
