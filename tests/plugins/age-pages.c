@@ -84,7 +84,9 @@ static GHashTable *places;
 static Place *root_of[MAX_CPUS][ROOTS];
 
 static bool is_x86;
+/* From QEMU 11.0 on the handle of a register may be NULL. */
 static struct qemu_plugin_register *gprs[NUM_GPRS];
+static bool has_gpr[NUM_GPRS];
 
 /* Recording */
 
@@ -170,7 +172,7 @@ static uint64_t read_gpr(unsigned gpr)
     uint64_t value;
 
     /* It returns a size, and from QEMU 11.0 on whether there is one. */
-    if (gprs[gpr]) {
+    if (has_gpr[gpr]) {
         qemu_plugin_read_register(gprs[gpr], bytes);
     }
     if (bytes->len != sizeof(value)) {
@@ -272,6 +274,7 @@ static void find_gprs(qemu_plugin_id_t id, unsigned vcpu)
 
             if (g_str_equal(reg->name, name)) {
                 gprs[gpr] = reg->handle;
+                has_gpr[gpr] = true;
             }
         }
     }
