@@ -20,7 +20,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 PACKAGE_DEB = ROOT / 'scripts/package-deb'
-BUILD = Path(os.environ.get('AGE_BUILD', ROOT / 'build'))
+BUILD = Path(os.environ.get('AGE_BUILD', ROOT / 'build')).absolute()
 ARCHS = 'x86_64', 'aarch64'
 NAME = 'qemu-system-age'
 
