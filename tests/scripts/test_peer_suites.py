@@ -202,10 +202,12 @@ class PeerSuitesTest(unittest.TestCase):
         for number in signal.SIGINT, signal.SIGTERM, signal.SIGHUP:
             self.add_hanging()
             with subprocess.Popen(
-                    [SCRIPT, '--build', self.build, '--qtests', 'x86_64'],
+                    ['env', '--default-signal', SCRIPT, '--build', self.build,
+                     '--qtests', 'x86_64'],
                     stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as done:
                 while not self.mark.exists() or \
                         len(self.mark.read_text('utf-8').split()) < 2:
+                    self.assertIsNone(done.poll())
                     time.sleep(0.05)
                 done.send_signal(number)
                 self.assertEqual(done.communicate()[1], b'')
